@@ -1,0 +1,5 @@
+"""``python -m ephys`` is ``ephys``."""
+
+from ephys.cli import main
+
+main()

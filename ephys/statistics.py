@@ -1,0 +1,86 @@
+"""How sure: intervals over units."""
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+CHUNK = 64  # resamples at a time, which bounds the memory
+
+
+def bootstrap_interval(
+    values: xr.DataArray,
+    dim: str = "unit",
+    *,
+    statistic: Literal["mean", "median"] = "mean",
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """A mean or median over units, with its percentile bootstrap interval.
+
+    Whole units are drawn with replacement, so what belongs to one unit stays together. Units
+    whose value is NaN are left out of the statistic; ``count`` says how many were not.
+
+    Parameters
+    ----------
+    values : with ``dim`` and any other dimensions.
+    level : coverage of the interval, between 0 and 1.
+    resamples, seed : of the bootstrap; the same seed gives the same interval.
+
+    Returns
+    -------
+    ``estimate``, ``low``, ``high`` and ``count`` without ``dim``; NaN where no unit has a value.
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} is not between 0 and 1")
+    reduce = {"mean": _mean, "median": _median}[statistic]
+    units_first = values.transpose(dim, ...)
+    data = units_first.values.astype(float)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for start in range(0, resamples, CHUNK):
+        rows = rng.integers(len(data), size=(min(CHUNK, resamples - start), len(data)))
+        drawn.append(reduce(data[rows], axis=1))
+    tail = (1 - level) / 2
+    low, high = _quantiles(np.concatenate(drawn), (tail, 1 - tail))
+    of_units = [name for name, c in values.coords.items() if dim in c.dims]
+    template = units_first.drop_vars(of_units).isel({dim: 0})
+    results = {"estimate": reduce(data, axis=0), "low": low, "high": high}
+    dataset = xr.Dataset({name: template.copy(data=result) for name, result in results.items()})
+    return dataset.assign(count=template.copy(data=np.isfinite(data).sum(0)))
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    finite = np.isfinite(values)
+    count = finite.sum(axis)
+    total = np.where(finite, values, 0).sum(axis)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def _median(values: np.ndarray, axis: int) -> np.ndarray:
+    """The median of what is finite; NaN sorts last."""
+    ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=axis)
+    count = np.isfinite(ordered).sum(axis, keepdims=True)
+    middle = [np.maximum(rank, 0) for rank in ((count - 1) // 2, count // 2)]
+    last = values.shape[axis] - 1
+    low, high = (
+        np.take_along_axis(ordered, np.minimum(rank, last), axis).squeeze(axis) for rank in middle
+    )
+    return np.where(count.squeeze(axis) > 0, (low + high) / 2, np.nan)
+
+
+def _quantiles(values: np.ndarray, at: tuple[float, float]) -> np.ndarray:
+    """Quantiles over the first axis; resamples that drew no defined unit are left out."""
+    defined = np.isfinite(values)
+    if defined.all():
+        return np.quantile(values, at, axis=0)
+    flat = values.reshape(len(values), -1)
+    result = np.full((len(at), flat.shape[1]), np.nan)
+    for column in np.flatnonzero(defined.reshape(flat.shape).any(0)):
+        result[:, column] = np.quantile(flat[np.isfinite(flat[:, column]), column], at)
+    return result.reshape(len(at), *values.shape[1:])

@@ -1,0 +1,184 @@
+"""Tuning curves: the mean response along one parameter, aligned, and how wide it is."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from scipy.interpolate import CubicSpline
+
+from ephys.responses import grid, varied_parameters
+
+OVERSAMPLING = 10  # points of the interpolated curve for each measured one
+
+
+def tuning_curve(
+    responses: xr.Dataset, dim: str = "orientation", *, by: str | None = None
+) -> xr.DataArray:
+    """Mean response along one parameter, for each value of a second: ``(unit, [by,] dim)``.
+
+    The response is averaged over phase. Of every other parameter that was varied (spatial
+    frequency, say) each unit's own preferred value is taken: the one with the largest
+    phase-averaged response in the whole table. It is noted as a coordinate of ``unit``.
+
+    Parameters
+    ----------
+    responses : of one family of stimuli, which are a complete grid.
+    dim, by : parameters of the stimuli.
+
+    Raises
+    ------
+    KeyError, ValueError : if they are not parameters, or the stimuli not a grid.
+
+    Examples
+    --------
+    >>> curves = tuning_curve(responses, "orientation", by="contrast")  # doctest: +SKIP
+    >>> curves.dims  # doctest: +SKIP
+    ('unit', 'contrast', 'orientation')
+    """
+    asked = [dim] if by is None else [by, dim]
+    varied = varied_parameters(responses)
+    table = grid(responses, *dict.fromkeys([*asked, *varied]))
+    if "phase" in table.dims and "phase" not in asked:
+        table = table.mean("phase", keep_attrs=True)
+    others = [name for name in varied if name in table.dims and name not in asked]
+    if others:
+        table = _at_best(table, others, asked)
+    return table.transpose("unit", *asked)
+
+
+def preferred(curve: xr.DataArray, dim: str = "orientation") -> xr.DataArray:
+    """Where the curve peaks, among the values that were shown; NaN for a flat curve."""
+    peak = curve.idxmax(dim)
+    tuned = curve.max(dim) > curve.min(dim)
+    return peak.where(tuned).assign_attrs(curve[dim].attrs)
+
+
+def align(
+    curve: xr.DataArray,
+    dim: str = "orientation",
+    *,
+    by: str | None = None,
+    period: float = 180.0,
+) -> xr.DataArray:
+    """Turn every unit's curve around the circle so that its preferred value comes to 0.
+
+    All curves of a unit are turned alike: by the preferred value at the ``by`` (contrast, say) of
+    its largest response. Flat curves are NaN: nothing is preferred.
+
+    Parameters
+    ----------
+    curve : with ``dim`` evenly around the circle, and any other dimensions.
+    by : dimension whose curves belong to one unit.
+    period : of ``dim``, degrees.
+
+    Returns
+    -------
+    The array with ``relative_<dim>``, from -period/2 to below period/2, in the place of ``dim``.
+    """
+    check_circle(curve[dim], period)
+    count = curve.sizes[dim]
+    moved = curve.transpose(..., *([by] if by else []), dim)
+    values = moved.values.reshape(-1, moved.sizes[by] if by else 1, count)  # (unit, by, dim)
+    peak = np.nanargmax(np.nan_to_num(values, nan=-np.inf).max(1), axis=-1)  # (unit,)
+    from_peak = np.arange(count) - count // 2
+    aligned = np.take_along_axis(values, (peak[:, None] + from_peak)[:, None] % count, axis=-1)
+    flat = values.max((1, 2)) == values.min((1, 2))
+    aligned = np.where(flat[:, None, None], np.nan, aligned).reshape(moved.shape)
+    relative = f"relative_{dim}"
+    result = moved.rename({dim: relative}).copy(data=aligned)
+    attributes = {**curve[dim].attrs, "long_name": f"{dim} from preferred"}
+    return result.assign_coords({relative: (relative, from_peak * period / count, attributes)})
+
+
+def half_width(
+    curve: xr.DataArray,
+    dim: str = "orientation",
+    *,
+    level: float = 0.5,
+    period: float = 180.0,
+) -> xr.DataArray:
+    """Half the width, in degrees, of the curve at a share of its height.
+
+    The curve is interpolated with a periodic cubic spline; the width lies between the points on
+    either side of the peak at which it first falls to ``level`` times the peak. 0.5 gives the
+    half-width at half height, 1 / sqrt(2) that of Ringach, Shapley & Hawken (2002).
+
+    Parameters
+    ----------
+    curve : responses of at least 0, with ``dim`` evenly around the circle.
+    level : between 0 and 1.
+    period : of ``dim``, degrees.
+
+    Returns
+    -------
+    The array without ``dim``. NaN for a curve that is negative somewhere, holds a NaN, has no
+    response, or never falls to the level: it has no such width.
+
+    Raises
+    ------
+    ValueError : if ``dim`` does not go evenly around the circle, or for a level out of range.
+
+    References
+    ----------
+    Ringach, Shapley & Hawken (2002), Journal of Neuroscience 22:5639.
+    """
+    check_circle(curve[dim], period)
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} is not between 0 and 1")
+    width = xr.apply_ufunc(
+        _half_width, curve, input_core_dims=[[dim]], kwargs={"level": level, "period": period}
+    )
+    return width.assign_attrs(long_name="half-width at half height", units="degree")
+
+
+def check_circle(angles: xr.DataArray, period: float) -> None:
+    """Refuse, with a ValueError, angles that do not go around the circle once and evenly."""
+    values = angles.values
+    step = period / len(values)
+    if len(values) < 3 or not np.allclose(np.diff(values), step, rtol=0, atol=1e-6 * period):
+        raise ValueError(
+            f"{angles.name} runs {values[0]:g} to {values[-1]:g} degrees in {len(values)} values; "
+            f"a circle of {period:g} degrees needs at least 3, all {step:g} apart, "
+            "without both ends"
+        )
+
+
+def _at_best(table: xr.DataArray, others: Sequence[str], asked: Sequence[str]) -> xr.DataArray:
+    """The slice of the table at each unit's preferred value of the other parameters."""
+    stacked = table.stack(condition=others)
+    best = stacked.max(asked).fillna(-np.inf).argmax("condition")  # (unit,)
+    chosen = stacked.isel(condition=best)
+    values = {name: ("unit", chosen[name].values, table[name].attrs) for name in others}
+    return chosen.drop_vars(["condition", *others]).assign_coords(values)
+
+
+def _half_width(curves: np.ndarray, *, level: float, period: float) -> np.ndarray:
+    """Kernel of ``half_width``: (..., angle) to (...)."""
+    count = curves.shape[-1]
+    defined = np.isfinite(curves).all(-1) & (curves.min(-1) >= 0) & (curves.max(-1) > 0)
+    values = np.where(defined[..., None], curves, 1.0)
+    closed = np.concatenate([values, values[..., :1]], axis=-1)
+    spline = CubicSpline(np.arange(count + 1), closed, axis=-1, bc_type="periodic")
+    fine = spline(np.arange(count * OVERSAMPLING) / OVERSAMPLING)
+    peak = fine.argmax(-1, keepdims=True)
+    steps = np.arange(fine.shape[-1] // 2 + 1)
+    sides = [
+        _first_crossing(
+            np.take_along_axis(fine, (peak + sign * steps) % fine.shape[-1], axis=-1), level
+        )
+        for sign in (1, -1)
+    ]
+    width = np.mean(sides, axis=0) * period / (count * OVERSAMPLING)
+    return np.where(defined, width, np.nan)
+
+
+def _first_crossing(falling: np.ndarray, level: float) -> np.ndarray:
+    """Where (..., step), which starts at its peak, first reaches level x peak; NaN if never."""
+    threshold = level * falling[..., :1]
+    below = falling <= threshold
+    after = np.maximum(below.argmax(-1), 1)[..., None]
+    high = np.take_along_axis(falling, after - 1, axis=-1)
+    low = np.take_along_axis(falling, after, axis=-1)
+    drop = high - low
+    share = np.divide(high - threshold, drop, out=np.zeros_like(drop), where=drop > 0)
+    return np.where(below.any(-1), (after - 1 + share)[..., 0], np.nan)

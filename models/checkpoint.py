@@ -1,0 +1,81 @@
+"""A trained network in one file: weights as safetensors, and in its header how to rebuild it.
+
+The header entry ``ephys`` is JSON: ``architecture``, ``settings``, and what the training noted.
+Nothing in such a file is ever run.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ephys.models.superres import SuperResolution, SuperResolutionSettings
+
+HEADER = "ephys"
+
+
+def save_checkpoint(path: Path, model: SuperResolution, notes: dict[str, Any]) -> None:
+    """Write the model and the notes about it, whole or not at all."""
+    header = {"architecture": "superres", "settings": model.describe(), **notes}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(path, save(weights, metadata={HEADER: json.dumps(header)}))
+
+
+def load_checkpoint(path: Path) -> nn.Module:
+    """Rebuild the network that ``save_checkpoint`` wrote, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if there is no such file, or it is not a whole checkpoint.
+    """
+    header = read_header(path)
+    if header.get("architecture") != "superres":
+        raise ValueError(
+            f"{path} holds weights but does not say of which network; "
+            "name the network and pass the file with --weights"
+        )
+    try:
+        model = SuperResolution(SuperResolutionSettings(**header["settings"]))
+        model.load_state_dict(read_weights(path))
+    except (KeyError, TypeError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ValueError(f"{path} does not fit the network that it names: {first_line}") from error
+    return model.eval()
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; empty for safetensors files from elsewhere."""
+    with _opened(path) as file:
+        return json.loads((file.metadata() or {}).get(HEADER, "{}"))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name."""
+    with _opened(path):
+        return load_file(path)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step: a reader, or a crash, never sees half of it."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> safe_open:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or not a safetensors file ({error})") from error

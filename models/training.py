@@ -1,0 +1,259 @@
+"""Train the super-resolution network on BSDS500, from nothing but the photographs.
+
+Everything random comes from the seed: the initial weights, and for each step its crops. A training
+that was stopped and resumed therefore gives, bit for bit, the network of one that was not.
+"""
+
+import io
+import math
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from ephys.models.checkpoint import save_checkpoint, write_atomically
+from ephys.models.datasets import photographs, random_crops, split_folder
+from ephys.models.image_quality import psnr, ssim
+from ephys.models.superres import (
+    FACTOR,
+    SuperResolution,
+    SuperResolutionSettings,
+    coarsen,
+    enlarge,
+    reduce,
+)
+
+VALIDATION_CROPS = 128
+VALIDATE_EVERY = 100  # steps; the state of the training is saved as often
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Adam on the mean squared error, its learning rate falling to zero along a cosine.
+
+    Parameters
+    ----------
+    steps, batch_size, learning_rate : of the optimization.
+    crop_px : side of the square crops; a multiple of 4, at least 12.
+    seed : of the initial weights and of the crops.
+    """
+
+    steps: int = 2000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    crop_px: int = 48
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in [("steps", 1), ("batch_size", 2), ("crop_px", 12), ("seed", 0)]:
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} is below {least}")
+        if self.crop_px % FACTOR:
+            raise ValueError(f"crop_px={self.crop_px} is not a multiple of {FACTOR}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate={self.learning_rate} is not a positive number")
+
+
+def train_superres(
+    data: Path,
+    out: Path,
+    *,
+    network: SuperResolutionSettings | None = None,
+    training: TrainingSettings | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train, evaluate on the test photographs, and write the checkpoint ``out``.
+
+    While it runs, its state lies beside ``out`` under the ending ``.training``; ``resume`` goes on
+    from there, and gives bit for bit the same network on the same machine.
+
+    Returns
+    -------
+    What the checkpoint says of itself: ``training``, ``history`` and ``evaluation`` (mean PSNR
+    in dB and SSIM over the test photographs, of the network and of interpolation).
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if photographs are missing or too small, or the state to
+        resume is not of this training.
+    FileExistsError : if ``out``, or the state of a training, exists and is not to be overwritten.
+    FloatingPointError : if the loss is no longer a number.
+    """
+    network = network or SuperResolutionSettings()
+    training = training or TrainingSettings()
+    state_path = out.with_name(out.name + ".training")
+    _check_output(out, state_path, resume, overwrite)
+    size = training.crop_px
+    train = photographs(split_folder(data, "train"), smallest_px=size)
+    validation = photographs(split_folder(data, "val"), smallest_px=size)
+    test = photographs(split_folder(data, "test"), smallest_px=size)
+    rng = np.random.default_rng(0)  # the same crops for every seed
+    validation_crops = random_crops(validation, VALIDATION_CROPS, size, rng)
+    targets = torch.from_numpy(validation_crops).to(device)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        model = SuperResolution(network)
+    # A quarter faster on a CPU; the stub of ``to`` does not know it.
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
+    settings = {"network": asdict(network), "training": asdict(training)}
+    history: list[dict[str, float]] = []
+    first_step = 0
+    if resume:
+        state = _read_state(state_path, settings)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, first_step = state["history"], state["step"]
+
+    def save_state(step: int) -> None:
+        state = {
+            "settings": settings,
+            "step": step,
+            "history": history,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(state_path, buffer.getvalue())
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    quiet = quiet or not sys.stderr.isatty()
+    steps = tqdm(range(first_step, training.steps), "train", disable=quiet, initial=first_step)
+    with _deterministic():
+        for step in steps:
+            rng = np.random.default_rng([training.seed, step])
+            crops = random_crops(train, training.batch_size, size, rng)
+            for group in optimizer.param_groups:
+                cosine = math.cos(math.pi * step / training.steps)
+                group["lr"] = training.learning_rate * (1 + cosine) / 2
+            loss = _step(model, optimizer, torch.from_numpy(crops).to(device))
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is {loss} at step {step}; lower --learning-rate. "
+                    f"The last good state is in {state_path}"
+                )
+            done = step + 1
+            if done % VALIDATE_EVERY == 0 or done == training.steps:
+                quality = _validate(model, targets)
+                history.append({"step": done, "loss": loss, **quality})
+                steps.set_postfix({name: f"{value:.4g}" for name, value in history[-1].items()})
+                save_state(done)
+
+    evaluation = evaluate(model, test, quiet=quiet)
+    notes = {
+        "training": {**asdict(training), "data": "BSDS500 train", "device": device, **_versions()},
+        "history": history,
+        "evaluation": evaluation,
+    }
+    save_checkpoint(out, model, notes)
+    state_path.unlink()
+    return notes
+
+
+def evaluate(
+    model: SuperResolution, images: list[np.ndarray], *, quiet: bool = True
+) -> dict[str, float]:
+    """Mean PSNR (dB) and SSIM over whole photographs, of the network and of interpolation.
+
+    Each photograph loses the rows and columns beyond a multiple of 4, and is made coarse as in
+    training. ``bilinear`` is the very image that the network is given; ``bicubic`` enlarges the
+    same few pixels the usual way.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    rows = []
+    for image in tqdm(images, "evaluate", disable=quiet):
+        height, width = (side - side % FACTOR for side in image.shape)
+        target = torch.from_numpy(image[:height, :width].copy()).to(device)[None, None] / 255
+        with torch.inference_mode():
+            small = reduce(target)
+            bilinear = enlarge(small, "bilinear")
+            shown = {
+                "network": model(bilinear),
+                "bicubic": enlarge(small, "bicubic").clamp(0, 1),
+                "bilinear": bilinear,
+            }
+            rows.append(
+                {
+                    f"{measure.__name__}_{name}": measure(output, target).item()
+                    for name, output in shown.items()
+                    for measure in (psnr, ssim)
+                }
+            )
+    model.train(was_training)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {"photographs": len(images), **means}
+
+
+def _step(model: SuperResolution, optimizer: torch.optim.Optimizer, targets: Tensor) -> float:
+    model.train()
+    loss = F.mse_loss(model(coarsen(targets)), targets)
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
+    model.project()
+    return loss.item()
+
+
+def _validate(model: SuperResolution, targets: Tensor) -> dict[str, float]:
+    model.eval()
+    with torch.inference_mode():
+        output = model(coarsen(targets))
+        return {
+            "psnr": psnr(output, targets).mean().item(),
+            "ssim": ssim(output, targets).mean().item(),
+        }
+
+
+def _check_output(out: Path, state_path: Path, resume: bool, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; pass --overwrite, or another -o")
+    if state_path.exists() and not (resume or overwrite):
+        raise FileExistsError(
+            f"{state_path} holds a training that was stopped; pass --resume or --overwrite"
+        )
+
+
+def _read_state(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"nothing to resume: there is no {path}")
+    state = torch.load(path, weights_only=True)
+    for part, chosen in settings.items():
+        for name, value in chosen.items():
+            before = state["settings"][part].get(name)
+            if before != value:
+                raise ValueError(f"{path} was begun with {name}={before}, not {value}")
+    return state
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """The same sums in the same order on every run, as far as the device can."""
+    before = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__, "python": platform.python_version()}

@@ -1,0 +1,131 @@
+"""Sets of stimuli: a table of parameters, drawn only when and where it is looked at."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ephys.stimuli.gratings import check_gabor, check_grating, gabor, grating
+from ephys.visual_field import VisualField
+
+UNITS = {
+    "orientation": "degree",
+    "spatial_frequency": "cycles degree-1",
+    "phase": "degree",
+    "contrast": "1",
+    "mean_luminance": "1",
+    "envelope_sd": "degree",
+}
+DRAW: dict[str, Callable[..., Tensor]] = {"grating": grating, "gabor": gabor}
+CHECK: dict[str, Callable[..., None]] = {"grating": check_grating, "gabor": check_gabor}
+
+
+@dataclass(frozen=True)
+class StimulusSet:
+    """Stimuli as a table, one row each, and a pure function that draws them on a field.
+
+    ``table`` has the dimension ``stimulus``; its variable ``family`` names the drawing function
+    (``"grating"``, ``"gabor"``), the others are that function's parameters, NaN where a family has
+    no such parameter. ``len()``, slicing with a slice, indices or a mask, and ``+`` give what they
+    give for a list.
+    """
+
+    table: xr.Dataset
+
+    def __len__(self) -> int:
+        return self.table.sizes["stimulus"]
+
+    def __getitem__(self, which: slice | ArrayLike) -> "StimulusSet":
+        return StimulusSet(self.table.isel(stimulus=which))
+
+    def __add__(self, other: "StimulusSet") -> "StimulusSet":
+        tables = [self.table, other.table]
+        return StimulusSet(xr.concat(tables, "stimulus", join="outer", data_vars="all"))
+
+    def render(self, field: VisualField, *, device: torch.device | str = "cpu") -> Tensor:
+        """Draw every stimulus of the set: float32 in [0, 1], (stimulus, channel, y, x).
+
+        Raises
+        ------
+        ValueError : for a stimulus that the field cannot show as asked.
+        """
+        images = torch.empty(len(self), 1, field.height_px, field.width_px, device=device)
+        for family, rows, parameters in self._families():
+            images[torch.from_numpy(rows)] = DRAW[family](field, **parameters, device=device)
+        return images
+
+    def check(self, field: VisualField) -> None:
+        """Refuse, with a ValueError, a set of which ``render`` would refuse a part."""
+        for family, _, parameters in self._families():
+            CHECK[family](field, **parameters)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters, in alphabetical order."""
+        return sorted(str(name) for name in self.table.data_vars if name != "family")
+
+    @property
+    def sha256(self) -> str:
+        """Identifies the set: a hash of every family and parameter, in order."""
+        columns = {name: self.table[name].values.tolist() for name in ["family", *self.parameters]}
+        return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
+
+    def _families(self) -> Iterable[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+        """Each family with its rows and its own parameters."""
+        families = self.table["family"].values
+        for family in dict.fromkeys(families.tolist()):
+            rows = np.flatnonzero(families == family)
+            columns = {name: self.table[name].values[rows] for name in self.parameters}
+            yield family, rows, {k: v for k, v in columns.items() if not np.isnan(v).all()}
+
+
+def sweep(family: Callable[..., Tensor], **axes: ArrayLike) -> StimulusSet:
+    """Every combination of the given values, the last axis running fastest.
+
+    Parameters
+    ----------
+    family : the drawing function, :func:`grating` or :func:`gabor`.
+    axes : for each of its parameters a number, or the values to go through.
+
+    Raises
+    ------
+    ValueError : for an axis without values, or with one twice.
+    KeyError : for a function or a parameter that is not known.
+
+    Examples
+    --------
+    >>> stimuli = sweep(grating, orientation=range(0, 180, 15), spatial_frequency=2, phase=[0, 90])
+    >>> len(stimuli)
+    24
+    """
+    name = getattr(family, "__name__", str(family))
+    if DRAW.get(name) is not family:
+        raise KeyError(f"{name!r} is no family of stimuli; there are {', '.join(DRAW)}")
+    values = {axis: np.atleast_1d(np.asarray(given, float)) for axis, given in axes.items()}
+    for axis, given in values.items():
+        if axis not in UNITS:
+            raise KeyError(f"{axis!r} is no parameter; there are {', '.join(UNITS)}")
+        if given.size == 0 or np.unique(given).size < given.size:
+            raise ValueError(f"{axis}={given.tolist()} is empty, or has a value twice")
+    mesh = np.meshgrid(*values.values(), indexing="ij")
+    columns = {
+        axis: ("stimulus", grid.ravel(), {"units": UNITS[axis], "long_name": _long_name(axis)})
+        for axis, grid in zip(values, mesh, strict=True)
+    }
+    count = mesh[0].size if mesh else 1
+    return StimulusSet(xr.Dataset({"family": ("stimulus", np.full(count, name)), **columns}))
+
+
+def blank(mean_luminance: float = 0.5) -> StimulusSet:
+    """The grey field, as a set of one: a grating of no contrast."""
+    return sweep(grating, spatial_frequency=0, contrast=0, mean_luminance=mean_luminance)
+
+
+def _long_name(parameter: str) -> str:
+    return parameter.replace("_", " ")
