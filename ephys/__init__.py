@@ -1,1 +1,55 @@
-"""ephys."""
+"""An electrophysiology rig for neural networks.
+
+``import ephys`` costs nothing: what is named below is imported when it is first used, and torch
+only with ``record``, ``probe``, ``models`` and ``stimuli``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ephys import analysis as analysis
+    from ephys import contrast as contrast
+    from ephys import experiment as experiment
+    from ephys import figures as figures
+    from ephys import models as models
+    from ephys import responses as responses
+    from ephys import selectivity as selectivity
+    from ephys import statistics as statistics
+    from ephys import stimuli as stimuli
+    from ephys import tuning as tuning
+    from ephys.experiment import probe as probe
+    from ephys.recording import record as record
+    from ephys.visual_field import VisualField as VisualField
+
+MODULES = (
+    "analysis",
+    "contrast",
+    "experiment",
+    "figures",
+    "models",
+    "responses",
+    "selectivity",
+    "statistics",
+    "stimuli",
+    "tuning",
+)
+FUNCTIONS = {
+    "probe": "ephys.experiment",
+    "record": "ephys.recording",
+    "VisualField": "ephys.visual_field",
+}
+
+__all__ = [*MODULES, *FUNCTIONS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return import_module(f"ephys.{name}")
+    if name in FUNCTIONS:
+        return getattr(import_module(FUNCTIONS[name]), name)
+    raise AttributeError(f"module 'ephys' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from zarr.abc.store import Store
 from zarr.storage import MemoryStore
 
 from ephys.electrodes import electrodes, find_layers
-from ephys.models.input_format import InputFormat
+from ephys.models.input_format import InputFormat, own_format
 from ephys.receptive_field import Geometry, measure
 from ephys.responses import (
     UNIT_ATTRIBUTES,
@@ -41,11 +41,10 @@ def record(
     *,
     readout: Readout = "center",
     input_format: InputFormat | None = None,
-    degrees: float | None = None,
     batch_size: int = BATCH_SIZE,
     path: Path | None = None,
     resume: bool = False,
-    provenance: dict[str, str | float] | None = None,
+    provenance: Mapping[str, str] | None = None,
     quiet: bool = True,
 ) -> xr.Dataset:
     """Record what units of a model answer to stimuli.
@@ -62,11 +61,10 @@ def record(
         the centre of the field, with the stimulus centred on that receptive field; ``"mean"`` and
         ``"max"`` pool each channel over all positions.
     input_format : what the model takes; by default ``model.input_format``.
-    degrees : width of the image in degrees; by default the input format's own.
     batch_size : stimuli at a time.
     path : where to write the responses as zarr; by default they stay in memory.
     resume : go on with the recording in ``path``, which must be of the same experiment.
-    provenance : more to note in the attributes.
+    provenance : more to note in the attributes: where the model is from, say.
     quiet : no progress on stderr.
 
     Returns
@@ -87,11 +85,10 @@ def record(
     if path and path.exists() and not resume:
         raise FileExistsError(f"{path} exists; resume it, overwrite it, or choose another")
     input_format = input_format or own_format(model)
-    field = input_format.field(degrees=degrees)
+    field = input_format.field
     stimuli.check(field)
     rig = _Rig(model, find_layers(model, layers), readout, input_format, field)
-    about = {
-        **(provenance or {}),
+    about: dict[str, str | float] = {
         "model_sha256": _weights_sha256(model),
         "stimuli_sha256": stimuli.sha256,
         "layers": ", ".join(rig.layers),
@@ -107,7 +104,9 @@ def record(
     if path and path.exists():
         responses = reopen_store(path, about)
     else:
-        responses = create_store(store, _describe(rig, stimuli, about), chunk=batch_size)
+        responses = create_store(
+            store, _describe(rig, stimuli, {**(provenance or {}), **about}), chunk=batch_size
+        )
     silent = quiet or not sys.stderr.isatty()
     with tqdm(total=len(stimuli), desc="record", unit=" stimuli", disable=silent) as progress:
         for start in range(0, len(stimuli), batch_size):
@@ -116,22 +115,6 @@ def record(
                 responses[rows] = rig.present(stimuli[rows])
             progress.update(rows.stop - rows.start)
     return open_store(store)
-
-
-def own_format(model: nn.Module) -> InputFormat:
-    """The ``input_format`` that a model carries.
-
-    Raises
-    ------
-    ValueError : if it carries none.
-    """
-    own = getattr(model, "input_format", None)
-    if not isinstance(own, InputFormat):
-        raise ValueError(
-            f"{type(model).__name__} does not say what it takes; pass "
-            "input_format=InputFormat(channels=3, height_px=224, width_px=224, mean=..., std=...)"
-        )
-    return own
 
 
 class _Rig:

@@ -18,7 +18,8 @@ def tuning_curve(
 
     The response is averaged over phase. Of every other parameter that was varied (spatial
     frequency, say) each unit's own preferred value is taken: the one with the largest
-    phase-averaged response in the whole table. It is noted as a coordinate of ``unit``.
+    phase-averaged response in the whole table. It is noted as a coordinate of ``unit``, as is the
+    response to the ``blank``.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ def tuning_curve(
     others = [name for name in varied if name in table.dims and name not in asked]
     if others:
         table = _at_best(table, others, asked)
+    if "blank" in responses:
+        table = table.assign_coords(blank=("unit", responses["blank"].values))
     return table.transpose("unit", *asked)
 
 

@@ -1,1 +1,18 @@
-"""Models to put on the rig."""
+"""Models: what can be put on the rig, and how the shipped ones were trained."""
+
+from ephys.models.divnormei import DivNormEI
+from ephys.models.gabor_bank import GaborBank
+from ephys.models.input_format import InputFormat
+from ephys.models.sources import load
+from ephys.models.superres import SuperResolution, SuperResolutionSettings
+from ephys.models.vgg import VGG16
+
+__all__ = [
+    "VGG16",
+    "DivNormEI",
+    "GaborBank",
+    "InputFormat",
+    "SuperResolution",
+    "SuperResolutionSettings",
+    "load",
+]

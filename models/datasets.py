@@ -1,5 +1,6 @@
 """Photographs to train on: luminance images of a folder, and random crops of them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,19 @@ from PIL import Image, UnidentifiedImageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 BSDS500_FOLDERS = ("", "images", "data/images", "BSDS500/data/images", "BSR/BSDS500/data/images")
+
+
+def data_folder(name: str) -> Path:
+    """A folder of the data kept where the environment variable EPHYS_DATA says.
+
+    Raises
+    ------
+    ValueError : if the variable is not set.
+    """
+    root = os.environ.get("EPHYS_DATA")
+    if not root:
+        raise ValueError(f"where is {name}? pass --data, or set EPHYS_DATA to the folder above it")
+    return Path(root) / name
 
 
 def split_folder(folder: Path, split: str) -> Path:

@@ -1,9 +1,9 @@
 """What a model takes: how a luminance in [0, 1] becomes the numbers that it was trained on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ephys.visual_field import VisualField
 
@@ -48,16 +48,44 @@ class InputFormat:
         encoded = (images * self.scale - mean) / std
         return encoded.expand(-1, self.channels, -1, -1)
 
-    def field(self, *, degrees: float | None = None) -> VisualField:
-        """The visual field of an input image.
+    @property
+    def field(self) -> VisualField:
+        """The visual field of an input image; 8 degrees wide if the model has no scale."""
+        scale = self.pixels_per_degree or self.width_px / DEFAULT_DEGREES
+        return VisualField(self.height_px, self.width_px, scale)
+
+    def resized(self, size_px: int | None = None, degrees: float | None = None) -> "InputFormat":
+        """The same for images of another size in pixels, or that cover another visual angle.
 
         Parameters
         ----------
-        degrees : width of the image; by default that of the model's own scale, or else 8.
+        size_px : side of a square image, at the same number of pixels per degree.
+        degrees : width of the image; changes the number of pixels per degree.
+
+        Raises
+        ------
+        ValueError : for a size or an angle that is not above 0.
         """
-        if degrees is None:
-            own = self.pixels_per_degree
-            degrees = DEFAULT_DEGREES if own is None else self.width_px / own
-        if not degrees > 0:
-            raise ValueError(f"degrees={degrees}; the image covers a visual angle above 0")
-        return VisualField(self.height_px, self.width_px, self.width_px / degrees)
+        height = self.height_px if size_px is None else size_px
+        width = self.width_px if size_px is None else size_px
+        if degrees is not None and not degrees > 0:
+            raise ValueError(f"degrees={degrees}; an image covers a visual angle above 0")
+        scale = self.field.pixels_per_degree if degrees is None else width / degrees
+        VisualField(height, width, scale)  # refuses what is no field
+        return replace(self, height_px=height, width_px=width, pixels_per_degree=scale)
+
+
+def own_format(model: nn.Module) -> InputFormat:
+    """The ``input_format`` that a model carries.
+
+    Raises
+    ------
+    ValueError : if it carries none.
+    """
+    own = getattr(model, "input_format", None)
+    if not isinstance(own, InputFormat):
+        raise ValueError(
+            f"{type(model).__name__} does not say what it takes; pass "
+            "input_format=InputFormat(channels=3, height_px=224, width_px=224, mean=..., std=...)"
+        )
+    return own

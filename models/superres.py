@@ -55,9 +55,11 @@ class SuperResolution(nn.Module):
         self.settings = settings = settings or SuperResolutionSettings()
         # At 15 pixels per degree the 15-px filters have the paper's 2 and 3 cycles per degree.
         self.input_format = InputFormat(channels=1, height_px=48, width_px=48, pixels_per_degree=15)
+        self.default_layers: tuple[str, ...] = ("encoder.gabor_bank",)
         self.encoder = nn.Sequential()
         self.encoder.add_module("gabor_bank", GaborBank(stride=FACTOR))
         if settings.normalization != "none":
+            self.default_layers += ("encoder.normalization",)
             self.encoder.add_module(
                 "normalization",
                 DivNormEI(

@@ -1,0 +1,122 @@
+"""Where models come from: a name or a file, to a module on the CPU in evaluation mode."""
+
+import difflib
+import pickle
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ephys.models.checkpoint import load_checkpoint, read_weights
+from ephys.models.input_format import InputFormat
+from ephys.models.vgg import INPUT_FORMATS, PUBLISHED, vgg16
+
+SHIPPED = {
+    "superres-divnormei": "DivNormEI, excitation from the normalized response (authors' code)",
+    "superres-divnormei-eq3": "DivNormEI, excitation from the drive (Eq. 3 as printed)",
+    "superres-divnorm": "divisive normalization without lateral connections",
+    "superres-gabor": "no normalization",
+}
+BUILT_IN = {"vgg16": "VGG-16 in torchvision's layout; weights from --weights, or fetched"}
+FORMAT_HINT = (
+    "torchvision (RGB / 255, ImageNet mean and s.d.), caffe (RGB 0 to 255 minus the mean color) "
+    "or unit (RGB 0 to 1)"
+)
+
+
+def load(
+    name: str | Path, *, weights: Path | None = None, input_format: str | None = None
+) -> nn.Module:
+    """A model with its weights and its ``input_format``.
+
+    Parameters
+    ----------
+    name : a shipped network (``SHIPPED``), a checkpoint file of ``ephys train``, or ``"vgg16"``.
+    weights : for ``"vgg16"``, a ``.safetensors`` or ``.pth`` state_dict, which may hold only the
+        first layers; by default torchvision's published file is fetched and its hash checked.
+    input_format : what those weights take: ``"torchvision"``, ``"caffe"`` or ``"unit"``.
+
+    Raises
+    ------
+    KeyError : for a name that is none of these, naming the nearest.
+    FileNotFoundError, ValueError : for a file that is missing, damaged, or not of this network.
+    ConnectionError : if the published weights cannot be fetched.
+    """
+    if name == "vgg16":
+        return _vgg16(weights, input_format)
+    if weights or input_format:
+        raise ValueError(f"{name} brings its own weights and input format; name vgg16 to pass them")
+    if str(name) in SHIPPED:
+        return load_checkpoint(Path(str(files("ephys.models") / "weights" / f"{name}.safetensors")))
+    if Path(name).suffix == ".safetensors" or Path(name).exists():
+        return load_checkpoint(Path(name))
+    known = [*SHIPPED, *BUILT_IN]
+    close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.3) or known
+    raise KeyError(f"no model {str(name)!r}; did you mean {' or '.join(close)}, or a checkpoint?")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` or ``.pth`` file, without running anything in it.
+
+    Raises
+    ------
+    FileNotFoundError : if there is no such file.
+    ValueError : if it is damaged, or a pickle of more than tensors.
+    """
+    if path.suffix == ".safetensors":
+        return read_weights(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is refused: it is a pickle of more than tensors, which could run code, or "
+            "damaged; save the model's state_dict() instead"
+        ) from error
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is damaged or not a torch file") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path} is not a state_dict, a dictionary of tensors")
+    return state
+
+
+def _vgg16(weights: Path | None, input_format: str | None) -> nn.Module:
+    if weights is None:
+        return vgg16(fetch(PUBLISHED), _format(input_format or "torchvision"))
+    if input_format is None:
+        raise ValueError(f"which input does {weights} take? pass --input-format {FORMAT_HINT}")
+    chosen = _format(input_format)
+    state = read_state_dict(weights)
+    try:
+        return vgg16(state, chosen)
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from error
+
+
+def fetch(url: str) -> dict[str, Tensor]:
+    """Published weights, kept in torch's cache, with the hash in their name checked.
+
+    Raises
+    ------
+    ConnectionError : if they cannot be fetched; the message says which file to get.
+    ValueError : if what came does not have the hash.
+    """
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except OSError as error:
+        raise ConnectionError(
+            f"cannot fetch {url} ({error}); get that file elsewhere and pass it with "
+            "--weights FILE --input-format torchvision"
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"what came from {url} is not the published file ({error})") from error
+
+
+def _format(name: str) -> InputFormat:
+    if name not in INPUT_FORMATS:
+        raise KeyError(f"no input format {name!r}; there are {FORMAT_HINT}")
+    return INPUT_FORMATS[name]

@@ -1,0 +1,103 @@
+"""What a model takes: values, channels and visual scale."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ephys.models.input_format import InputFormat
+from ephys.visual_field import VisualField
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NUMBERS = st.floats(-200, 200)
+SPREADS = st.floats(0.01, 100)
+
+
+@st.composite
+def formats(draw: st.DrawFn) -> InputFormat:
+    channels = draw(st.sampled_from([1, 3]))
+    count = st.sampled_from([1, channels])
+    means, spreads = draw(count), draw(count)
+    return InputFormat(
+        channels=channels,
+        height_px=3,
+        width_px=4,
+        scale=draw(st.sampled_from([1.0, 255.0])),
+        mean=tuple(draw(st.lists(NUMBERS, min_size=means, max_size=means))),
+        std=tuple(draw(st.lists(SPREADS, min_size=spreads, max_size=spreads))),
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(input_format=formats(), given_channels=st.sampled_from([1, 3]), seed=st.integers(0, 2**31))
+def test_encoding_is_the_written_formula_for_each_channel(
+    input_format: InputFormat, given_channels: int, seed: int
+) -> None:
+    given_channels = min(given_channels, input_format.channels)
+    images = np.random.default_rng(seed).random((2, given_channels, 3, 4))
+    encoded = input_format.encode(torch.from_numpy(images)).numpy()
+    assert encoded.shape == (2, input_format.channels, 3, 4)
+    for channel in range(input_format.channels):
+        image = images[:, channel if given_channels > 1 else 0]
+        mean = input_format.mean[channel if len(input_format.mean) > 1 else 0]
+        std = input_format.std[channel if len(input_format.std) > 1 else 0]
+        expected = (image * input_format.scale - mean) / std  # the same three float64 operations
+        np.testing.assert_array_equal(encoded[:, channel], expected)
+
+
+def test_a_grey_image_becomes_what_torchvision_makes_of_it() -> None:
+    input_format = InputFormat(3, 8, 8, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    encoded = input_format.encode(torch.full((2, 1, 8, 8), 0.5))
+    assert encoded.shape == (2, 3, 8, 8)
+    assert encoded.dtype == torch.float32
+    by_hand = [(0.5 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    # Mean and image are rounded to float32 before a subtraction that leaves as little as 0.015.
+    assert encoded[1, :, 4, 4].tolist() == pytest.approx(by_hand, abs=4 * 2**-25 / 0.224)
+
+
+def test_the_plain_format_changes_nothing() -> None:
+    image = torch.rand(2, 1, 5, 7, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(InputFormat(1, 5, 7).encode(image), image)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4])
+def test_other_numbers_of_channels_are_refused(channels: int) -> None:
+    with pytest.raises(ValueError, match=rf"channels={channels}; .* 1 or 3"):
+        InputFormat(channels, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_a_mean_or_std_for_other_channels_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} has 2 values for 3 channels"):
+        InputFormat(3, 8, 8, **{name: (0.5, 0.5)})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"{name} has 3 values for 1 channels"):
+        InputFormat(1, 8, 8, **{name: (0.5, 0.5, 0.5)})  # type: ignore[arg-type]
+
+
+@settings(deadline=None)
+@given(scale=st.floats(0.5, 100), height=st.integers(1, 300), width=st.integers(1, 300))
+def test_the_field_has_the_models_own_scale(scale: float, height: int, width: int) -> None:
+    field = InputFormat(1, height, width, pixels_per_degree=scale).field()
+    assert (field.height_px, field.width_px) == (height, width)
+    # Two divisions, each rounded by half an ulp at most.
+    assert field.pixels_per_degree == pytest.approx(scale, rel=2**-51)
+    assert (field.right_px, field.up_px) == (0, 0)
+
+
+def test_an_image_without_a_natural_scale_covers_8_degrees() -> None:
+    assert InputFormat(3, 112, 224).field() == VisualField(112, 224, 28.0)
+
+
+def test_stated_degrees_are_the_width_whatever_the_models_own_scale() -> None:
+    own = InputFormat(1, 24, 48, pixels_per_degree=15)
+    assert own.field(degrees=6.0) == VisualField(24, 48, 8.0)
+    assert InputFormat(1, 24, 48).field(degrees=6.0) == VisualField(24, 48, 8.0)
+
+
+@pytest.mark.parametrize("degrees", [0.0, -2.5, float("nan")])
+def test_an_image_without_extent_is_refused(degrees: float) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"degrees={degrees}; ") + ".* above 0"):
+        InputFormat(1, 8, 8).field(degrees=degrees)
