@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from ephys.stimuli.protocols import PAPER_CONTRASTS
 from ephys.stimuli.sweep import StimulusSet
 from ephys.tuning import preferred, tuning_curve
 from ephys.visual_field import VisualField
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESPONSES, ABOUT = "responses.zarr", "run.json"
 BASELINES = ("raw", "above blank")  # the response as it is, or what of it exceeds the blank's
@@ -30,8 +33,6 @@ def analyze(run: Path) -> None:
     ------
     FileNotFoundError : if the folder is not a finished run.
     """
-    import matplotlib.pyplot as plt  # takes a second to import
-
     from ephys.report import write_report
 
     about = read_about(run)
@@ -46,7 +47,6 @@ def analyze(run: Path) -> None:
         figure = contrast_figure(responses)
         for suffix in ("png", "svg"):
             figure.savefig(run / "figures" / f"{protocol}.{suffix}", dpi=150)
-        plt.close(figure)
     pd.concat(units).to_csv(run / "units.csv", index=False)
     pd.concat(population).to_csv(run / "population.csv", index=False)
     write_report(run)
@@ -67,8 +67,6 @@ def plot(
     FileNotFoundError, KeyError : if a run, its protocol or its layer is not there.
     ValueError : for a kind of picture that matplotlib does not write.
     """
-    import matplotlib.pyplot as plt
-
     responses = read_responses(run, protocol)
     other = None
     if elsewhere is not None:
@@ -77,11 +75,7 @@ def plot(
         if name not in layers:
             raise KeyError(f"{elsewhere} has no layer {name!r}; there are {', '.join(layers)}")
         other = f"{read_about(elsewhere)['model'].split()[0]} {name}", layers[name]
-    figure = contrast_figure(responses, other)
-    try:
-        figure.savefig(picture, dpi=150)
-    finally:
-        plt.close(figure)
+    contrast_figure(responses, other).savefig(picture, dpi=150)
 
 
 def read_about(run: Path) -> dict[str, Any]:
@@ -163,14 +157,16 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
     return pd.concat(rows)
 
 
-def contrast_figure(responses: xr.Dataset, elsewhere: tuple[str, xr.Dataset] | None = None) -> Any:
+def contrast_figure(
+    responses: xr.Dataset, elsewhere: tuple[str, xr.Dataset] | None = None
+) -> "Figure":
     """Figure 2 for the super-resolution networks, and for others the curves of every layer.
 
     Parameters
     ----------
     elsewhere : name and responses of another network's layer, for panel B of Figure 2.
     """
-    from ephys.figures import figure2, tuning_by_layer
+    from ephys.figures import figure2, tuning_by_layer  # matplotlib takes a second to import
 
     curves = {layer: orientation_curves(part) for layer, part in by_layer(responses)}
     stimuli = example_stimuli(responses)

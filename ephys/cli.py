@@ -109,8 +109,9 @@ def probe(
     from ephys.models.input_format import own_format
     from ephys.stimuli.protocols import PROTOCOLS
 
-    module = models.load(model, weights=weights, input_format=input_format)
-    module = module.to(choose_device(device))
+    module = models.load(
+        model, weights=weights, input_format=input_format, device=choose_device(device)
+    )
     protocols = protocols or tuple(PROTOCOLS)
     how: Any = {
         "layers": layers,

@@ -76,31 +76,18 @@ def figure2(
 
     Parameters
     ----------
-    before, after, elsewhere : ``(unit, contrast, orientation)``; a panel without curves says so.
+    before, after, elsewhere : ``(unit, contrast, orientation)``; what is not given is left out.
     stimuli : one image in [0, 1] per contrast of ``before``: (contrast, y, x).
     """
     contrasts = before["contrast"].values
-    panels = {
-        "A  before normalization": (before, ""),
-        f"B  {elsewhere_name}": (elsewhere, "not recorded:\npass a run of it\nto ephys plot"),
-        "C  after normalization": (after, "this network\nhas none"),
-    }
-    figure = plt.figure(figsize=(11, 7.4), layout="constrained")
-    rows = figure.add_gridspec(3, 4, height_ratios=[1, 1, 0.5])
-    for column, (title, (curves, reason)) in enumerate(panels.items()):
-        axes = [figure.add_subplot(rows[row, column]) for row in (0, 1)]
-        if curves is None:
-            for ax in axes:
-                _say(ax, reason)
-        else:
-            _raw_and_normalized(curves, axes)
-        axes[0].set_title(_with_count(title, curves), loc="left", fontsize=10)
-    reference = [figure.add_subplot(rows[row, 3]) for row in (0, 1)]
-    _reference_panel(contrasts, reference)
-    reference[0].set_title("D  parametric model of cat V1", loc="left", fontsize=10)
-    figure.axes[0].set_ylabel("mean response")
-    figure.axes[1].set_ylabel("mean response / peak")
-    _stimulus_strip(figure, rows[2, :], contrasts, stimuli)
+    panels = {"A  before normalization": before}
+    if elsewhere is not None:
+        panels[f"B  {elsewhere_name}"] = elsewhere
+    if after is not None:
+        panels["C  after normalization"] = after
+    figure, columns = _tuning_figure(panels, len(panels) + 1, contrasts, stimuli)
+    _reference_panel(contrasts, columns[-1])
+    columns[-1][0].set_title("D  parametric model of cat V1", loc="left", fontsize=10)
     return figure
 
 
@@ -112,28 +99,34 @@ def tuning_by_layer(layers: Mapping[str, xr.DataArray], *, stimuli: np.ndarray) 
     layers : by name, ``(unit, contrast, orientation)``.
     stimuli : one image in [0, 1] per contrast: (contrast, y, x).
     """
-    columns = len(layers)
-    figure = plt.figure(figsize=(max(2.8 * columns, 7), 7.4), layout="constrained")
-    rows = figure.add_gridspec(3, columns, height_ratios=[1, 1, 0.5])
-    for column, (name, curves) in enumerate(layers.items()):
-        axes = [figure.add_subplot(rows[row, column]) for row in (0, 1)]
-        _raw_and_normalized(curves, axes)
-        axes[0].set_title(_with_count(name, curves), loc="left", fontsize=10)
-    figure.axes[0].set_ylabel("mean response")
-    figure.axes[1].set_ylabel("mean response / peak")
     contrasts = next(iter(layers.values()))["contrast"].values
-    _stimulus_strip(figure, rows[2, :], contrasts, stimuli)
+    figure, _ = _tuning_figure(layers, len(layers), contrasts, stimuli)
     return figure
 
 
-def _raw_and_normalized(curves: xr.DataArray, axes: list[Axes]) -> None:
-    for ax, normalized in zip(axes, (False, True), strict=True):
-        tuning_curves(curves, ax, normalized=normalized)
-        ax.set_ylim(0, 1.05 if normalized else None)
-    axes[0].set_xlabel("")
+def _tuning_figure(
+    panels: Mapping[str, xr.DataArray], count: int, contrasts: np.ndarray, stimuli: np.ndarray
+) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """Columns of raw over normalized curves, the first ones drawn, above the row of stimuli."""
+    figure = Figure(figsize=(max(2.75 * count, 8.2), 7.4), layout="constrained")
+    rows = figure.add_gridspec(3, count, height_ratios=[1, 1, 0.5])
+    columns = [
+        (figure.add_subplot(rows[0, column]), figure.add_subplot(rows[1, column]))
+        for column in range(count)
+    ]
+    for (title, curves), (raw, normalized) in zip(panels.items(), columns, strict=False):
+        tuning_curves(curves, raw)
+        raw.set_title(f"{title} (n = {curves.sizes['unit']})", loc="left", fontsize=10)
+        raw.set(xlabel="", ylim=(0, None))
+        tuning_curves(curves, normalized, normalized=True)
+        normalized.set_ylim(0, 1.05)
+    columns[0][0].set_ylabel("mean response")
+    columns[0][1].set_ylabel("mean response / peak")
+    _stimulus_strip(figure, rows[2, :], contrasts, stimuli)
+    return figure, columns
 
 
-def _reference_panel(contrasts: np.ndarray, axes: list[Axes]) -> None:
+def _reference_panel(contrasts: np.ndarray, axes: tuple[Axes, Axes]) -> None:
     curves = parametric_tuning(contrasts)
     degrees = curves["relative_orientation"].values
     for contrast, color in contrast_colors(contrasts).items():
@@ -166,19 +159,10 @@ def _stimulus_strip(
         ax.set(xticks=[], yticks=[], xlabel=f"{contrast:.0%}")
         ax.spines[:].set(color=color, linewidth=4)
         if index == 0:
-            ax.set_title("E  contrast, and the color of its curve", loc="left", fontsize=10)
+            title = ax.set_title("E  contrast, and the color of its curve", loc="left", fontsize=10)
+            title.set_in_layout(False)  # it may reach over the next stimuli
 
 
 def _orientation_axis(ax: Axes) -> None:
     ax.set(xlim=(-90, 90), xticks=TICKS, xlabel="degrees from preferred")
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def _with_count(title: str, curves: xr.DataArray | None) -> str:
-    return title if curves is None else f"{title} (n = {curves.sizes['unit']})"
-
-
-def _say(ax: Axes, text: str) -> None:
-    ax.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=ax.transAxes)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_color("0.8")

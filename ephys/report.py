@@ -33,6 +33,7 @@ def write_report(run: Path) -> None:
                 "name": name,
                 "figure": _embedded(run / "figures" / f"{name}.png"),
                 "by_contrast": _by_contrast(table),
+                "answer": answer(table),
                 "slopes": _slopes(table),
                 "stimuli": responses.sizes["stimulus"],
                 "units": responses.sizes["unit"],
@@ -41,25 +42,51 @@ def write_report(run: Path) -> None:
         )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string(files("ephys").joinpath("report.html.jinja").read_text())
-    page = template.render(about=about, protocols=protocols, slope_names=SLOPES)
+    page = template.render(about=about, protocols=protocols, slope_names=SLOPES, interval=_interval)
     (run / "report.html").write_text(page, encoding="utf-8")
 
 
 def summary(population: pd.DataFrame) -> str:
-    """The answer in a few lines: medians over units of the raw responses, all contrasts."""
-    rows = population[
-        (population["baseline"] == "raw")
-        & (population["contrasts"] == "all")
-        & population["measure"].isin(SLOPES)
-    ]
-    rows = rows.assign(
-        text=[
-            f"{row.median:.2f} [{row.median_low:.2f}, {row.median_high:.2f}]"
-            for row in rows[["median", "median_low", "median_high"]].itertuples()
-        ]
-    )
-    table = rows.pivot(index=["protocol", "layer"], columns="measure", values="text")
-    return table[list(SLOPES)].rename_axis(columns=None).reset_index().to_string(index=False)
+    """The answer for a terminal: medians over units of the raw responses, with intervals."""
+    columns = ["selectivity_slope", "width_slope", "amplitude_slope", "separability"]
+    heads = ["gOSI per doubling", "width per doubling", "amplitude exponent", "separability"]
+    lines = []
+    for protocol, rows in _raw(population, "all").groupby("protocol", sort=False):
+        lines += [f"{protocol}: medians over units [95 % interval] as contrast grows"]
+        lines += [f"  {'layer':24}" + "".join(f"{head:>21}" for head in heads)]
+        for layer, part in rows.groupby("layer", sort=False):
+            measures = _measures(part)
+            cells = [_interval(measures[name]) for name in columns]
+            lines += [f"  {layer:24}" + "".join(f"{cell:>21}" for cell in cells)]
+    return "\n".join(lines)
+
+
+def answer(population: pd.DataFrame) -> list[str]:
+    """One sentence a layer: what contrast does to amplitude, width and selectivity."""
+    sentences = []
+    for layer, part in _raw(population, "all").groupby("layer", sort=False):
+        low, high = part["contrast"].min(), part["contrast"].max()
+        measures = _measures(part[part["contrast"].isna()])
+        ratio = measures["amplitude_ratio"]["median"]
+        sentences.append(
+            f"{layer}: from {low:.0%} to {high:.0%} contrast the peak grows {ratio:.3g}-fold; per "
+            f"doubling of contrast the half-width changes by {_interval(measures['width_slope'])} "
+            f"degrees and the selectivity by {_interval(measures['selectivity_slope'])}."
+        )
+    return sentences
+
+
+def _raw(population: pd.DataFrame, contrasts: str) -> pd.DataFrame:
+    return population[(population["baseline"] == "raw") & (population["contrasts"] == contrasts)]
+
+
+def _interval(row: dict[str, Any], statistic: str = "median", digits: int = 2) -> str:
+    """``1.20 [1.10, 1.30]``, and a dash where no unit has the measure."""
+    if row["count"] == 0:
+        return "–"
+    names = (statistic, f"{statistic}_low", f"{statistic}_high")
+    middle, low, high = (f"{round(row[name], digits) + 0.0:.{digits}f}" for name in names)
+    return f"{middle} [{low}, {high}]"
 
 
 def _by_contrast(table: pd.DataFrame) -> list[dict[str, Any]]:

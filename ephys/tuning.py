@@ -28,7 +28,8 @@ def tuning_curve(
 
     Raises
     ------
-    KeyError, ValueError : if they are not parameters, or the stimuli not a grid.
+    KeyError : for a name that is no parameter of the stimuli.
+    ValueError : if the stimuli are no grid, or their phases do not go evenly around the circle.
 
     Examples
     --------
@@ -40,6 +41,7 @@ def tuning_curve(
     varied = varied_parameters(responses)
     table = grid(responses, *dict.fromkeys([*asked, *varied]))
     if "phase" in table.dims and "phase" not in asked:
+        check_circle(table["phase"], 360.0, least=2)
         table = table.mean("phase", keep_attrs=True)
     others = [name for name in varied if name in table.dims and name not in asked]
     if others:
@@ -134,14 +136,14 @@ def half_width(
     return width.assign_attrs(long_name="half-width at half height", units="degree")
 
 
-def check_circle(angles: xr.DataArray, period: float) -> None:
+def check_circle(angles: xr.DataArray, period: float, *, least: int = 3) -> None:
     """Refuse, with a ValueError, angles that do not go around the circle once and evenly."""
     values = angles.values
     step = period / len(values)
-    if len(values) < 3 or not np.allclose(np.diff(values), step, rtol=0, atol=1e-6 * period):
+    if len(values) < least or not np.allclose(np.diff(values), step, rtol=0, atol=1e-6 * period):
         raise ValueError(
             f"{angles.name} runs {values[0]:g} to {values[-1]:g} degrees in {len(values)} values; "
-            f"a circle of {period:g} degrees needs at least 3, all {step:g} apart, "
+            f"a circle of {period:g} degrees needs at least {least}, all {step:g} apart, "
             "without both ends"
         )
 

@@ -26,7 +26,11 @@ FORMAT_HINT = (
 
 
 def load(
-    name: str | Path, *, weights: Path | None = None, input_format: str | None = None
+    name: str | Path,
+    *,
+    weights: Path | None = None,
+    input_format: str | None = None,
+    device: str = "cpu",
 ) -> nn.Module:
     """A model with its weights and its ``input_format``.
 
@@ -36,6 +40,7 @@ def load(
     weights : for ``"vgg16"``, a ``.safetensors`` or ``.pth`` state_dict, which may hold only the
         first layers; by default torchvision's published file is fetched and its hash checked.
     input_format : what those weights take: ``"torchvision"``, ``"caffe"`` or ``"unit"``.
+    device : where to put it, see ``choose_device``.
 
     Raises
     ------
@@ -44,13 +49,15 @@ def load(
     ConnectionError : if the published weights cannot be fetched.
     """
     if name == "vgg16":
-        return _vgg16(weights, input_format)
+        return _vgg16(weights, input_format, device)
     if weights or input_format:
         raise ValueError(f"{name} brings its own weights and input format; name vgg16 to pass them")
-    if str(name) in SHIPPED:
-        return load_checkpoint(Path(str(files("ephys.models") / "weights" / f"{name}.safetensors")))
+    if name in SHIPPED:
+        return load_checkpoint(
+            Path(str(files("ephys.models") / "weights" / f"{name}.safetensors"))
+        ).to(device)
     if Path(name).suffix == ".safetensors" or Path(name).exists():
-        return load_checkpoint(Path(name))
+        return load_checkpoint(Path(name)).to(device)
     known = [*SHIPPED, *BUILT_IN]
     close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.3) or known
     raise KeyError(f"no model {str(name)!r}; did you mean {' or '.join(close)}, or a checkpoint?")
@@ -82,15 +89,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _vgg16(weights: Path | None, input_format: str | None) -> nn.Module:
+def _vgg16(weights: Path | None, input_format: str | None, device: str) -> nn.Module:
     if weights is None:
-        return vgg16(fetch(PUBLISHED), _format(input_format or "torchvision"))
+        return vgg16(fetch(PUBLISHED), _format(input_format or "torchvision"), device)
     if input_format is None:
         raise ValueError(f"which input does {weights} take? pass --input-format {FORMAT_HINT}")
     chosen = _format(input_format)
     state = read_state_dict(weights)
     try:
-        return vgg16(state, chosen)
+        return vgg16(state, chosen, device)
     except ValueError as error:
         raise ValueError(f"{weights}: {error}") from error
 

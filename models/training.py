@@ -171,7 +171,8 @@ def evaluate(
 
     Each photograph loses the rows and columns beyond a multiple of 4, and is made coarse as in
     training. ``bilinear`` is the very image that the network is given; ``bicubic`` enlarges the
-    same few pixels the usual way.
+    same few pixels the usual way. ``network`` sees the photograph whole; ``network_in_tiles`` sees
+    it in squares of the size of its training crops, in which the border is as near as it was then.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -185,6 +186,7 @@ def evaluate(
             bilinear = enlarge(small, "bilinear")
             shown = {
                 "network": model(bilinear),
+                "network_in_tiles": _in_tiles(model, target),
                 "bicubic": enlarge(small, "bicubic").clamp(0, 1),
                 "bilinear": bilinear,
             }
@@ -198,6 +200,23 @@ def evaluate(
     model.train(was_training)
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     return {"photographs": len(images), **means}
+
+
+def _in_tiles(model: SuperResolution, target: Tensor) -> Tensor:
+    """What the network makes of a photograph (1, 1, height, width) in squares of its input size;
+    the last of a row or column reaches back over the one before."""
+    size = model.input_format.height_px
+    height, width = target.shape[-2:]
+    corners = [
+        (min(top, height - size), min(left, width - size))
+        for top in range(0, height, size)
+        for left in range(0, width, size)
+    ]
+    tiles = torch.cat([target[..., y : y + size, x : x + size] for y, x in corners])
+    stitched = torch.empty_like(target)
+    for (top, left), tile in zip(corners, model(coarsen(tiles)), strict=True):
+        stitched[..., top : top + size, left : left + size] = tile
+    return stitched
 
 
 def _step(model: SuperResolution, optimizer: torch.optim.Optimizer, targets: Tensor) -> float:

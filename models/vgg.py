@@ -52,7 +52,7 @@ class VGG16(nn.Module):
         return self.classifier(self.avgpool(self.features(images)).flatten(1))
 
 
-def vgg16(weights: dict[str, Tensor], input_format: InputFormat) -> VGG16:
+def vgg16(weights: dict[str, Tensor], input_format: InputFormat, device: str = "cpu") -> VGG16:
     """VGG-16 with the weights of a state_dict, which may hold only the first layers.
 
     A layer that has no weights takes no memory, and refuses, by name, when it is reached.
@@ -72,6 +72,7 @@ def vgg16(weights: dict[str, Tensor], input_format: InputFormat) -> VGG16:
             raise ValueError(f"{name} has shape {shapes[0]}, and in VGG-16 {shapes[1]}")
     if not weights:
         raise ValueError("the file holds no weights")
+    weights = {name: tensor.to(device) for name, tensor in weights.items()}
     model.load_state_dict(weights, strict=False, assign=True)
     for name, module in model.named_modules():
         if any(parameter.is_meta for parameter in module.parameters(recurse=False)):

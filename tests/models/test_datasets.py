@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ephys.models.datasets import photographs, random_crops, split_folder
+from ephys.models.datasets import data_folder, photographs, random_crops, split_folder
 
 # 256 different values, so that every crop tells where it was taken and how it was turned.
 UNIQUE = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -23,6 +23,24 @@ def symmetries(patch: np.ndarray) -> list[np.ndarray]:
 
 def write(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
+
+
+def test_data_is_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EPHYS_DATA", str(tmp_path))
+    assert data_folder("bsds500") == tmp_path / "bsds500"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_data_that_the_environment_does_not_tell_of_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("EPHYS_DATA", raising=False)
+    if value is not None:
+        monkeypatch.setenv("EPHYS_DATA", value)
+    with pytest.raises(ValueError, match=r"bsds500.*--data.*EPHYS_DATA"):
+        data_folder("bsds500")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from ephys.models.input_format import InputFormat
+from ephys.models.input_format import InputFormat, own_format
 from ephys.visual_field import VisualField
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -77,27 +78,71 @@ def test_a_mean_or_std_for_other_channels_is_refused(name: str) -> None:
         InputFormat(1, 8, 8, **{name: (0.5, 0.5, 0.5)})  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(scale=st.floats(0.5, 100), height=st.integers(1, 300), width=st.integers(1, 300))
 def test_the_field_has_the_models_own_scale(scale: float, height: int, width: int) -> None:
-    field = InputFormat(1, height, width, pixels_per_degree=scale).field()
-    assert (field.height_px, field.width_px) == (height, width)
-    # Two divisions, each rounded by half an ulp at most.
-    assert field.pixels_per_degree == pytest.approx(scale, rel=2**-51)
-    assert (field.right_px, field.up_px) == (0, 0)
+    field = InputFormat(1, height, width, pixels_per_degree=scale).field
+    assert field == VisualField(height, width, scale)
 
 
 def test_an_image_without_a_natural_scale_covers_8_degrees() -> None:
-    assert InputFormat(3, 112, 224).field() == VisualField(112, 224, 28.0)
+    assert InputFormat(3, 112, 224).field == VisualField(112, 224, 28.0)
 
 
-def test_stated_degrees_are_the_width_whatever_the_models_own_scale() -> None:
-    own = InputFormat(1, 24, 48, pixels_per_degree=15)
-    assert own.field(degrees=6.0) == VisualField(24, 48, 8.0)
-    assert InputFormat(1, 24, 48).field(degrees=6.0) == VisualField(24, 48, 8.0)
+@pytest.mark.parametrize("scale", [0.0, -15.0])
+def test_a_scale_that_is_not_positive_is_refused_not_replaced(scale: float) -> None:
+    with pytest.raises(ValueError, match=rf"pixels_per_degree={scale} is not above 0"):
+        InputFormat(1, 48, 48, pixels_per_degree=scale).field  # noqa: B018
+
+
+def test_another_size_keeps_the_pixels_per_degree() -> None:
+    own = InputFormat(1, 24, 48, pixels_per_degree=15, mean=(0.3,))
+    assert own.resized(96) == InputFormat(1, 96, 96, pixels_per_degree=15, mean=(0.3,))
+    # Without a natural scale: those of 8 degrees across the image that the model is made for.
+    assert InputFormat(1, 24, 48).resized(96).field == VisualField(96, 96, 6.0)
+
+
+@given(
+    degrees=st.floats(0.1, 100),
+    size=st.none() | st.integers(1, 300),
+    scale=st.none() | st.floats(1, 60),
+)
+def test_stated_degrees_are_the_width_whatever_the_models_own_scale(
+    degrees: float, size: int | None, scale: float | None
+) -> None:
+    chosen = InputFormat(1, 24, 48, pixels_per_degree=scale).resized(size, degrees)
+    assert (chosen.height_px, chosen.width_px) == ((24, 48) if size is None else (size, size))
+    # Two divisions, each rounded by half an ulp at most.
+    assert chosen.field.width == pytest.approx(degrees, rel=2**-51)
+
+
+def test_resizing_to_nothing_else_changes_no_picture() -> None:
+    own = InputFormat(3, 24, 48, scale=255.0, mean=(1.0, 2.0, 3.0))
+    assert own.resized().field == own.field
+    assert own.resized().resized() == own.resized()
 
 
 @pytest.mark.parametrize("degrees", [0.0, -2.5, float("nan")])
 def test_an_image_without_extent_is_refused(degrees: float) -> None:
     with pytest.raises(ValueError, match=re.escape(f"degrees={degrees}; ") + ".* above 0"):
-        InputFormat(1, 8, 8).field(degrees=degrees)
+        InputFormat(1, 8, 8).resized(degrees=degrees)
+
+
+@pytest.mark.parametrize("size", [0, -4])
+def test_an_image_without_pixels_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=rf"height_px={size}"):
+        InputFormat(1, 8, 8).resized(size)
+
+
+def test_a_model_says_what_it_takes() -> None:
+    model = nn.Conv2d(1, 1, 1)
+    model.input_format = InputFormat(1, 8, 8)
+    assert own_format(model) == InputFormat(1, 8, 8)
+
+
+def test_a_model_that_does_not_say_what_it_takes_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ValueError, match=r"Conv2d does not say .* input_format=InputFormat\("):
+        own_format(nn.Conv2d(1, 1, 1))
+    model = nn.Conv2d(1, 1, 1)
+    model.input_format = (1, 8, 8)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="Conv2d does not say"):
+        own_format(model)

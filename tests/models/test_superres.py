@@ -80,12 +80,12 @@ def test_any_multiple_of_4_comes_back_in_its_size_within_0_to_1(
 
 
 def test_the_layers_to_record_from_have_the_documented_names() -> None:
-    assert find_layers(SuperResolution(TINY), ["encoder.*"]) == [
-        "encoder.gabor_bank",
-        "encoder.normalization",
-    ]
+    model = SuperResolution(TINY)
+    assert find_layers(model, ["encoder.*"]) == ["encoder.gabor_bank", "encoder.normalization"]
+    assert model.default_layers == ("encoder.gabor_bank", "encoder.normalization")
     bare = SuperResolution(SuperResolutionSettings(normalization="none"))
     assert find_layers(bare, ["encoder.*"]) == ["encoder.gabor_bank"]
+    assert bare.default_layers == ("encoder.gabor_bank",)
 
 
 def test_the_settings_reach_the_normalization() -> None:
@@ -249,4 +249,4 @@ def test_the_gabors_have_the_cycles_per_degree_of_the_paper_at_the_models_scale(
     cells = model.encoder.gabor_bank.cells  # type: ignore[union-attr]
     small = cells[cells["size"] == 15]  # type: ignore[index,operator,call-overload]
     assert set(small["spatial_frequency"] * scale) == {2.0, 3.0}
-    assert model.input_format.field().width == pytest.approx(3.2, rel=2**-52)
+    assert model.input_format.field.width == pytest.approx(3.2, rel=2**-52)

@@ -1,0 +1,39 @@
+# Everything runs in .venv, made with the tested versions of constraints.txt.
+PYTHON ?= python3
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: setup probe figure2 test lint types bench weights clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
+	touch $@
+
+probe: $(READY) ## show the shipped network the gratings
+	$(BIN)/ephys probe --overwrite
+
+figure2: $(READY) ## the README's figure, with VGG-16 from $EPHYS_DATA as panel B
+	$(BIN)/ephys probe --overwrite
+	$(BIN)/ephys probe vgg16 --weights $(EPHYS_DATA)/vgg16_imagenet/vgg16_conv_head.safetensors \
+	  --input-format caffe --size 48 --degrees 3.2 --protocol contrast_invariance --overwrite
+	$(BIN)/ephys plot runs/superres-divnormei runs/vgg16 -o notebooks/figure2.png
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+weights: $(READY) ## train the shipped networks anew from $EPHYS_DATA, three seeds each
+	$(BIN)/python benchmarks/shipped_networks.py --data $(EPHYS_DATA)/bsds500
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

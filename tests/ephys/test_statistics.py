@@ -1,0 +1,277 @@
+"""Bootstrap intervals: that they cover what they say, and agree with scipy's."""
+
+from typing import Literal
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from ephys.statistics import bootstrap_interval
+
+EPS = np.finfo(float).eps
+Statistic = Literal["mean", "median"]
+
+
+def units(values: np.ndarray | list[float]) -> xr.DataArray:
+    values = np.asarray(values, float)
+    return xr.DataArray(values, dims=("unit", "contrast")[: values.ndim])
+
+
+def ends(interval: xr.Dataset) -> tuple[float, float, float]:
+    """Low, estimate and high of an interval of one number."""
+    return interval["low"].item(), interval["estimate"].item(), interval["high"].item()
+
+
+# Closed form.
+
+
+def test_of_two_units_every_quantile_of_the_mean_is_known() -> None:
+    # Means of two draws from {0, 1}: 0, 1/2, 1 with chances of 1/4, 1/2, 1/4. Quantiles at 0.1 and
+    # 0.9, and at 0.4 and 0.6, are 15 s.d. of a count among 2000 away from the steps at 1/4, 3/4.
+    wide = bootstrap_interval(units([0, 1]), level=0.8, seed=1)
+    narrow = bootstrap_interval(units([0, 1]), level=0.2, seed=2)
+    assert ends(wide) == (0, 0.5, 1)
+    assert ends(narrow) == (0.5, 0.5, 0.5)
+
+
+def test_of_three_units_every_quantile_of_the_median_is_known() -> None:
+    # The median of three draws from {1, 2, 4} is 1 with a chance of 7/27 = 0.26, 4 as often.
+    wide = bootstrap_interval(units([2, 1, 4]), statistic="median", level=0.8, seed=3)
+    narrow = bootstrap_interval(units([2, 1, 4]), statistic="median", level=0.2, seed=4)
+    assert ends(wide) == (1, 2, 4)
+    assert ends(narrow) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_units_that_all_agree_leave_no_doubt(statistic: Statistic) -> None:
+    # 0.75 and its multiples are exact.
+    interval = bootstrap_interval(units(np.full((9, 2), 0.75)), statistic=statistic, seed=5)
+    for name in ("estimate", "low", "high"):
+        np.testing.assert_array_equal(interval[name], [0.75, 0.75])
+
+
+def test_the_interval_of_a_mean_covers_it_as_often_as_it_says() -> None:
+    """600 experiments with 50 normal units each."""
+    experiments, count, resamples, level = 600, 50, 1000, 0.95
+    values = np.random.default_rng(31415).normal(3, 2, (count, experiments))
+    interval = bootstrap_interval(units(values), level=level, resamples=resamples, seed=6)
+    covered = ((interval["low"] <= 3) & (interval["high"] >= 3)).mean().item()
+    # The percentile interval is the mean +- z s sqrt((n-1)/n) / sqrt(n): of a t of n-1 degrees of
+    # freedom, 0.942 for 50 units.
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((count - 1) / count)
+    expected = 1 - 2 * stats.t.sf(half, count - 1)
+    assert expected == pytest.approx(level, abs=0.01)
+    # Binomial error of the experiments, and of the resamples, which they share: 4 s.d.
+    error = 4 * np.sqrt(expected * (1 - expected) * (1 / experiments + 1 / resamples))
+    assert covered == pytest.approx(expected, abs=error)
+
+
+def test_a_wider_level_gives_a_wider_interval() -> None:
+    values = units(np.random.default_rng(2718).normal(size=40))
+    levels = [0.5, 0.8, 0.95, 0.99]
+    intervals = [bootstrap_interval(values, level=level, seed=7) for level in levels]
+    lows, highs = [i["low"].item() for i in intervals], [i["high"].item() for i in intervals]
+    assert lows == sorted(lows, reverse=True)
+    assert highs == sorted(highs)
+    # Against the normal quantiles: quantile q of B resamples has an s.d. of
+    # sqrt(q (1 - q) / B) / density, in units of the standard error of the mean. 5 of them, and
+    # the skewness of 40 normal units, below 1 / sqrt(40) / 6 (z^2 - 1), at most 0.15.
+    error = np.std(values.values) / np.sqrt(40)
+    for level, low, high in zip(levels, lows, highs, strict=True):
+        tail = (1 - level) / 2
+        z = stats.norm.isf(tail)
+        spread = 2 * (5 * np.sqrt(tail * (1 - tail) / 2000) / stats.norm.pdf(z) + 0.15)
+        assert (high - low) / error == pytest.approx(2 * z, abs=spread)
+
+
+# Independent implementations.
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_the_interval_is_scipys(statistic: Statistic) -> None:
+    values = np.random.default_rng(16180).gamma(2, size=61)
+    resamples = 5000
+    ours = bootstrap_interval(units(values), statistic=statistic, resamples=resamples, seed=8)
+    reference = stats.bootstrap(
+        (values,),
+        getattr(np, statistic),
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(9),
+        batch=500,
+    )
+    # The Monte Carlo error of a quantile: where the resamples' ranks 5 s.d. below and above it lie.
+    drawn = reference.bootstrap_distribution
+    for name, tail, theirs in [
+        ("low", 0.025, reference.confidence_interval.low),
+        ("high", 0.975, reference.confidence_interval.high),
+    ]:
+        ranks = 5 * np.sqrt(2 * tail * (1 - tail) / resamples)  # of the difference of two
+        below, above = np.quantile(drawn, [max(tail - ranks, 0), min(tail + ranks, 1)])
+        assert below <= ours[name].item() <= above
+        assert below <= theirs <= above
+    assert ours["estimate"].item() == pytest.approx(getattr(np, statistic)(values), rel=61 * EPS)
+
+
+ragged = arrays(
+    float,
+    st.tuples(st.integers(1, 9), st.integers(1, 4)),
+    elements=st.one_of(st.floats(-1e6, 1e6), st.just(np.nan)),
+)
+
+
+@given(values=ragged)
+@settings(max_examples=60, deadline=None)
+def test_estimates_are_numpys_over_the_units_that_have_a_value(values: np.ndarray) -> None:
+    for statistic in ("mean", "median"):
+        interval = bootstrap_interval(units(values), statistic=statistic, resamples=1)
+        for column, estimate in zip(values.T, interval["estimate"].values, strict=True):
+            defined = column[~np.isnan(column)]
+            if defined.size == 0:
+                assert np.isnan(estimate)
+            elif statistic == "median":
+                assert estimate == np.nanmedian(column)
+            else:
+                # Sums of up to 9 terms of up to 1e6.
+                assert estimate == pytest.approx(np.nanmean(column), abs=9 * 1e6 * EPS)
+
+
+# Laws.
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another(
+    statistic: Statistic,
+) -> None:
+    # Ends of a median's interval are units' values or between two: of 20, some move.
+    values = units(np.random.default_rng(1123).normal(size=(30, 20)))
+    one, same, other = (
+        bootstrap_interval(values, statistic=statistic, seed=seed) for seed in (10, 10, 11)
+    )
+    xr.testing.assert_identical(one, same)
+    assert (one["low"] != other["low"]).any()
+    xr.testing.assert_identical(one["estimate"], other["estimate"])
+
+
+def test_the_global_random_state_is_neither_used_nor_moved() -> None:
+    values = units(np.random.default_rng(5813).normal(size=20))
+    before = np.random.get_state()  # noqa: NPY002
+    one = bootstrap_interval(values, seed=12)
+    after = np.random.get_state()  # noqa: NPY002
+    np.testing.assert_equal(after, before)
+    np.random.seed(99)  # noqa: NPY002
+    try:
+        xr.testing.assert_identical(bootstrap_interval(values, seed=12), one)
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+@given(shift=st.floats(-1e3, 1e3), gain=st.floats(-1e3, 1e3))
+@settings(max_examples=20, deadline=None)
+def test_shifted_and_scaled_units_have_the_shifted_and_scaled_interval(
+    statistic: Statistic, shift: float, gain: float
+) -> None:
+    values = np.random.default_rng(2134).normal(size=25)
+    original = bootstrap_interval(units(values), statistic=statistic, resamples=200, seed=13)
+    changed = bootstrap_interval(
+        units(shift + gain * values), statistic=statistic, resamples=200, seed=13
+    )
+    low, high = ("low", "high") if gain >= 0 else ("high", "low")
+    # Sums of 25 terms, of at most shift + 4 gain each.
+    rounding = 2 * 25 * EPS * (abs(shift) + 4 * abs(gain))
+    for ours, theirs in [("low", low), ("high", high), ("estimate", "estimate")]:
+        expected = shift + gain * original[theirs].item()
+        assert changed[ours].item() == pytest.approx(expected, abs=rounding)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_columns_are_measured_as_each_is_alone(statistic: Statistic) -> None:
+    values = np.random.default_rng(5589).normal(size=(20, 4))
+    values[3, 1], values[:, 2] = np.nan, np.nan
+    together = bootstrap_interval(units(values), statistic=statistic, resamples=300, seed=14)
+    for column in range(4):
+        alone = bootstrap_interval(
+            units(values[:, column]), statistic=statistic, resamples=300, seed=14
+        )
+        # Sums along another axis are made in another order.
+        xr.testing.assert_allclose(together.isel(contrast=column), alone, rtol=20 * EPS)
+
+
+def test_what_belongs_to_one_unit_stays_together() -> None:
+    """The two halves of each unit always sum to 8, and so do their means."""
+    values = np.random.default_rng(1442).integers(0, 8, size=15).astype(float)
+    halves = xr.DataArray(np.stack([values, 8 - values], axis=1), dims=("unit", "half"))
+    interval = bootstrap_interval(halves, seed=15)
+    # Means of 15 whole numbers, each rounded once, and interpolated.
+    sums = interval["low"][0] + interval["high"][1], interval["high"][0] + interval["low"][1]
+    assert [s.item() for s in sums] == pytest.approx([8, 8], abs=8 * 8 * EPS)
+
+
+def test_the_order_of_dimensions_does_not_matter() -> None:
+    values = units(np.random.default_rng(377).normal(size=(20, 4)))
+    xr.testing.assert_identical(
+        bootstrap_interval(values.transpose("contrast", "unit"), seed=16),
+        bootstrap_interval(values, seed=16),
+    )
+
+
+def test_coordinates_of_units_go_and_others_stay() -> None:
+    values = units(np.random.default_rng(610).normal(size=(6, 2))).assign_coords(
+        channel=("unit", np.arange(6)), contrast=[0.1, 0.9], layer="conv"
+    )
+    interval = bootstrap_interval(values, seed=17)
+    assert set(interval.coords) == {"contrast", "layer"}
+    assert set(interval) == {"estimate", "low", "high", "count"}
+    assert all(variable.dims == ("contrast",) for variable in interval.values())
+
+
+# Units without a value.
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_units_without_a_value_are_left_out_and_not_counted(statistic: Statistic) -> None:
+    values = np.random.default_rng(987).normal(5, 1, size=(12, 3))
+    values[[0, 5], 0], values[:, 1] = np.nan, np.nan
+    interval = bootstrap_interval(units(values), statistic=statistic, seed=18)
+    np.testing.assert_array_equal(interval["count"], [10, 0, 12])
+    expected = getattr(np, statistic)(values[:, [0, 2]][[*range(1, 5), *range(6, 12)]], axis=0)
+    assert interval["estimate"][0].item() == pytest.approx(expected[0], rel=12 * EPS)
+    for name in ("estimate", "low", "high"):
+        assert np.isnan(interval[name][1])
+        assert np.isfinite(interval[name][[0, 2]]).all()
+    assert (interval["low"] < interval["high"])[[0, 2]].all()
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_draws_without_any_value_are_left_out(statistic: Statistic) -> None:
+    # One draw in four of these two units holds nothing but NaN.
+    interval = bootstrap_interval(units([2, np.nan]), statistic=statistic, seed=19)
+    assert ends(interval) == (2, 2, 2)
+    assert interval["count"] == 1
+
+
+def test_where_there_is_no_unit_at_all_there_is_no_interval() -> None:
+    interval = bootstrap_interval(units(np.empty((0, 2))), seed=20)
+    np.testing.assert_array_equal(interval["count"], [0, 0])
+    for name in ("estimate", "low", "high"):
+        assert np.isnan(interval[name]).all()
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0, -0.1, np.nan])
+def test_a_level_that_is_not_between_0_and_1_is_refused(level: float) -> None:
+    with pytest.raises(ValueError, match=f"level={level} is not between 0 and 1"):
+        bootstrap_interval(units([1, 2, 3]), level=level)
+
+
+@pytest.mark.parametrize("resamples", [0, -5])
+def test_fewer_than_one_resample_are_refused(resamples: int) -> None:
+    with pytest.raises(ValueError, match=f"resamples={resamples}"):
+        bootstrap_interval(units([1, 2, 3]), resamples=resamples)
