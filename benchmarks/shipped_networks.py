@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ephys.analysis import by_layer, population_table
+from ephys.analysis import by_layer, labeled, population_table
 from ephys.models.checkpoint import load_checkpoint, read_header, save_checkpoint
 from ephys.models.datasets import photographs, split_folder
 from ephys.models.sources import SHIPPED
@@ -50,7 +50,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     jobs = [(name, seed) for seed in arguments.seeds for name in OPTIONS]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda job: train(*job, arguments.data, arguments.out), jobs))
+        list(pool.map(lambda job: train(job[0], job[1], arguments.data, arguments.out), jobs))
 
     RESULTS.mkdir(exist_ok=True)
     test = photographs(split_folder(arguments.data, "test"))
@@ -115,7 +115,7 @@ def tuning_of(name: str, seed: int, path: Path) -> pd.DataFrame:
             if layer == "encoder.gabor_bank" and not bank_wanted:
                 continue
             where = {"network": name, "seed": seed, "size_px": size, "layer": layer}
-            tables.append(population_table(part, seed=0).assign(**where))
+            tables.append(labeled(where, population_table(part, seed=0)))
     return pd.concat(tables) if tables else pd.DataFrame()
 
 

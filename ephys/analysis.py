@@ -42,8 +42,8 @@ def analyze(run: Path) -> None:
         responses = read_responses(run, protocol)
         for layer, layer_responses in by_layer(responses):
             where = {"protocol": protocol, "layer": layer}
-            units.append(_labeled(where, unit_table(layer_responses)))
-            population.append(_labeled(where, population_table(layer_responses, about["seed"])))
+            units.append(labeled(where, unit_table(layer_responses)))
+            population.append(labeled(where, population_table(layer_responses, about["seed"])))
         figure = contrast_figure(responses)
         for suffix in ("png", "svg"):
             figure.savefig(run / "figures" / f"{protocol}.{suffix}", dpi=150)
@@ -153,7 +153,7 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
                 measures = measures.drop_dims("contrast")
             for name, values in measures.data_vars.items():
                 where = {"baseline": baseline, "contrasts": contrast_range, "measure": name}
-                rows.append(_labeled(where, _summary(values, seed)))
+                rows.append(labeled(where, _summary(values, seed)))
     return pd.concat(rows)
 
 
@@ -211,7 +211,8 @@ def _summary(values: xr.DataArray, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"contrast": contrast, **parts})
 
 
-def _labeled(where: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+def labeled(where: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a constant column for each entry, put first."""
     for place, (name, value) in enumerate(where.items()):
         table.insert(place, name, value)
     return table

@@ -32,7 +32,7 @@ def probe(
     model: nn.Module,
     protocols: Sequence[str] = tuple(PROTOCOLS),
     *,
-    out: Path,
+    out: str | Path,
     layers: Sequence[str] = (),
     source: str = "",
     readout: Readout = "center",
@@ -68,6 +68,7 @@ def probe(
     ValueError : for stimuli that cannot be shown, and for a run to resume that is another's.
     FileExistsError : if ``out`` exists and is neither to be resumed nor overwritten.
     """
+    out = Path(out)
     _check_out(out, resume, overwrite)
     input_format = input_format or own_format(model)
     how: Any = {

@@ -42,7 +42,7 @@ def record(
     readout: Readout = "center",
     input_format: InputFormat | None = None,
     batch_size: int = BATCH_SIZE,
-    path: Path | None = None,
+    path: str | Path | None = None,
     resume: bool = False,
     provenance: Mapping[str, str] | None = None,
     quiet: bool = True,
@@ -82,6 +82,7 @@ def record(
         raise ValueError(f"readout={readout!r} is none of {', '.join(get_args(Readout))}")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}; show at least 1 stimulus at a time")
+    path = None if path is None else Path(path)
     if path and path.exists() and not resume:
         raise FileExistsError(f"{path} exists; resume it, overwrite it, or choose another")
     input_format = input_format or own_format(model)

@@ -7,6 +7,7 @@ its receptive field ``rf_x``, ``rf_y`` in degrees. Row, column and centre are Na
 pools over positions. Attributes are numbers and short strings: the provenance.
 """
 
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -87,21 +88,23 @@ def varied_parameters(responses: xr.Dataset) -> list[str]:
     return sorted(
         str(name)
         for name, c in responses.coords.items()
-        if c.dims == ("stimulus",) and c.dtype.kind == "f" and np.unique(c.values).size > 1
+        if c.dims == ("stimulus",) and c.dtype.kind in "fiu" and np.unique(c.values).size > 1
     )
 
 
 def create_store(path: Path | Store, dataset: xr.Dataset, *, chunk: int) -> zarr.Array:
     """Write everything but the responses, and make room for them, a chunk of stimuli at a time.
 
+    A folder appears only when it is complete, and then replaces the one of before.
+
     Returns
     -------
     The array (stimulus, unit), all NaN, to be filled.
     """
-    dataset.to_zarr(path, mode="w", zarr_format=ZARR_FORMAT, consolidated=False)
-    group = zarr.open_group(path, mode="r+", zarr_format=ZARR_FORMAT)
+    place = path.with_name(path.name + ".partial") if isinstance(path, Path) else path
+    dataset.to_zarr(place, mode="w", zarr_format=ZARR_FORMAT, consolidated=False)
     shape = (dataset.sizes["stimulus"], dataset.sizes["unit"])
-    return group.create_array(
+    zarr.open_group(place, mode="r+", zarr_format=ZARR_FORMAT).create_array(
         "response",
         shape=shape,
         chunks=(min(chunk, shape[0]), shape[1]),
@@ -113,6 +116,11 @@ def create_store(path: Path | Store, dataset: xr.Dataset, *, chunk: int) -> zarr
             "units": "1",
         },
     )
+    if isinstance(path, Path) and isinstance(place, Path):
+        if path.exists():
+            shutil.rmtree(path)
+        place.rename(path)
+    return _response_array(path)
 
 
 def reopen_store(path: Path, about: dict[str, str | float]) -> zarr.Array:
@@ -129,7 +137,7 @@ def reopen_store(path: Path, about: dict[str, str | float]) -> zarr.Array:
                 f"{path} was recorded with {name}={before.get(name)!r}, not {value!r}; "
                 "overwrite it, or choose another place"
             )
-    return zarr.open_array(path / "response", mode="r+", zarr_format=ZARR_FORMAT)
+    return _response_array(path)
 
 
 def open_store(path: Path | Store) -> xr.Dataset:
@@ -156,3 +164,7 @@ def unit_coordinates(
         "rf_x": np.full(channels, rf_x, float),
         "rf_y": np.full(channels, rf_y, float),
     }
+
+
+def _response_array(path: Path | Store) -> zarr.Array:
+    return zarr.open_array(path, path="response", mode="r+", zarr_format=ZARR_FORMAT)

@@ -28,7 +28,7 @@ FORMAT_HINT = (
 def load(
     name: str | Path,
     *,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     input_format: str | None = None,
     device: str = "cpu",
 ) -> nn.Module:
@@ -49,7 +49,7 @@ def load(
     ConnectionError : if the published weights cannot be fetched.
     """
     if name == "vgg16":
-        return _vgg16(weights, input_format, device)
+        return _vgg16(Path(weights) if weights else None, input_format, device)
     if weights or input_format:
         raise ValueError(f"{name} brings its own weights and input format; name vgg16 to pass them")
     if name in SHIPPED:

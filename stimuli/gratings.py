@@ -2,7 +2,7 @@
 
 A grating is the plane wave cos(2 pi f u + phase) with u = y cos(orientation) - x sin(orientation):
 the distance from the origin at right angles to the bars. It is a sum of two products of a function
-of x and a function of y, so a batch of them is one matrix product, and no cosine is taken twice.
+of x and a function of y, so cosines are taken per row and per column, not per pixel.
 """
 
 import numpy as np
@@ -158,9 +158,11 @@ class _Wave:
         self, contrast: ArrayLike, mean_luminance: ArrayLike, device: torch.device | str
     ) -> Tensor:
         mean = _column(mean_luminance)[:, None]  # (stimulus, 1, 1)
-        along_y = mean * _column(contrast)[:, None] * self.along_y
-        wave = _tensor(along_y.transpose(0, 2, 1), device) @ _tensor(self.along_x, device)
-        images = _tensor(mean, device) + wave  # (stimulus, y, x)
+        along_y = _tensor(mean * _column(contrast)[:, None] * self.along_y, device)[..., None]
+        along_x = _tensor(self.along_x, device)[:, :, None]
+        # Not a matrix product, which rounds differently for a crop of the field.
+        images = along_y[:, 0] * along_x[:, 0]  # (stimulus, y, x)
+        images = images.add_(along_y[:, 1] * along_x[:, 1]) + _tensor(mean, device)
         return images[:, None].clamp_(0, 1)  # only what rounding leaves beyond 0 or 1
 
 

@@ -36,7 +36,7 @@ def contrast_invariance(
     return sweep(
         grating,
         spatial_frequency=spatial_frequencies,
-        contrast=np.sort(np.asarray(contrasts, float)),
+        contrast=np.sort(np.atleast_1d(contrasts)),
         orientation=np.arange(orientations) * 180 / orientations,
         phase=np.arange(phases) * 360 / phases,
     )
@@ -59,7 +59,7 @@ def contrast_invariance_patches(
         gabor,
         spatial_frequency=spatial_frequencies,
         envelope_sd=envelope_sd,
-        contrast=np.sort(np.asarray(contrasts, float)),
+        contrast=np.sort(np.atleast_1d(contrasts)),
         orientation=np.arange(orientations) * 180 / orientations,
         phase=np.arange(phases) * 360 / phases,
     )

@@ -1,6 +1,7 @@
 """Sets of stimuli: a table of parameters, drawn only when and where it is looked at."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,9 +32,9 @@ class StimulusSet:
     """Stimuli as a table, one row each, and a pure function that draws them on a field.
 
     ``table`` has the dimension ``stimulus``; its variable ``family`` names the drawing function
-    (``"grating"``, ``"gabor"``), the others are that function's parameters, NaN where a family has
-    no such parameter. ``len()``, slicing with a slice, indices or a mask, and ``+`` give what they
-    give for a list.
+    (``"grating"``, ``"gabor"``), the others are all of that function's parameters, NaN where a
+    family has no such parameter. ``len()``, slicing with a slice, indices or a mask, and ``+``
+    give what they give for a list.
     """
 
     table: xr.Dataset
@@ -67,22 +68,25 @@ class StimulusSet:
 
     @property
     def parameters(self) -> list[str]:
-        """Names of the parameters, in alphabetical order."""
-        return sorted(str(name) for name in self.table.data_vars if name != "family")
+        """Names of the parameters that any stimulus has, in alphabetical order."""
+        return sorted({name for *_, parameters in self._families() for name in parameters})
 
     @property
     def sha256(self) -> str:
         """Identifies the set: a hash of every family and parameter, in order."""
-        columns = {name: self.table[name].values.tolist() for name in ["family", *self.parameters]}
-        return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
+        described = {
+            family: [rows.tolist(), {name: values.tolist() for name, values in parameters.items()}]
+            for family, rows, parameters in self._families()
+        }
+        return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
     def _families(self) -> Iterable[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
         """Each family with its rows and its own parameters."""
         families = self.table["family"].values
         for family in dict.fromkeys(families.tolist()):
             rows = np.flatnonzero(families == family)
-            columns = {name: self.table[name].values[rows] for name in self.parameters}
-            yield family, rows, {k: v for k, v in columns.items() if not np.isnan(v).all()}
+            names = sorted(_defaults(DRAW[family]))
+            yield family, rows, {name: self.table[name].values[rows] for name in names}
 
 
 def sweep(family: Callable[..., Tensor], **axes: ArrayLike) -> StimulusSet:
@@ -91,12 +95,14 @@ def sweep(family: Callable[..., Tensor], **axes: ArrayLike) -> StimulusSet:
     Parameters
     ----------
     family : the drawing function, :func:`grating` or :func:`gabor`.
-    axes : for each of its parameters a number, or the values to go through.
+    axes : for its parameters a number, or the values to go through; the others have the
+        function's default.
 
     Raises
     ------
-    ValueError : for an axis without values, or with one twice.
-    KeyError : for a function or a parameter that is not known.
+    KeyError : for a function or a parameter that is not known, and for a parameter without
+        default that is missing.
+    ValueError : for an axis without values, with one twice, or with one that is no number.
 
     Examples
     --------
@@ -107,19 +113,27 @@ def sweep(family: Callable[..., Tensor], **axes: ArrayLike) -> StimulusSet:
     name = getattr(family, "__name__", str(family))
     if DRAW.get(name) is not family:
         raise KeyError(f"{name!r} is no family of stimuli; there are {', '.join(DRAW)}")
-    values = {axis: np.atleast_1d(np.asarray(given, float)) for axis, given in axes.items()}
-    for axis, given in values.items():
-        if axis not in UNITS:
-            raise KeyError(f"{axis!r} is no parameter; there are {', '.join(UNITS)}")
-        if given.size == 0 or np.unique(given).size < given.size:
-            raise ValueError(f"{axis}={given.tolist()} is empty, or has a value twice")
-    mesh = np.meshgrid(*values.values(), indexing="ij")
+    defaults = _defaults(family)
+    if unknown := [axis for axis in axes if axis not in defaults]:
+        known = ", ".join(defaults)
+        raise KeyError(f"{unknown[0]!r} is no parameter of a {name}; it has {known}")
+    given = {**defaults, **axes}
+    if missing := [axis for axis, value in given.items() if value is None]:
+        raise KeyError(f"a {name} needs {', '.join(missing)}")
+    values = {axis: np.atleast_1d(np.asarray(value, float)) for axis, value in given.items()}
+    for axis, value in values.items():
+        if value.size == 0 or np.unique(value).size < value.size:
+            raise ValueError(f"{axis}={value.tolist()} is empty, or has a value twice")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{axis}={value.tolist()} holds one that is not a number")
+    order = [*(axis for axis in values if axis not in axes), *axes]
+    mesh = np.meshgrid(*(values[axis] for axis in order), indexing="ij")
     columns = {
         axis: ("stimulus", grid.ravel(), {"units": UNITS[axis], "long_name": _long_name(axis)})
-        for axis, grid in zip(values, mesh, strict=True)
+        for axis, grid in zip(order, mesh, strict=True)
     }
-    count = mesh[0].size if mesh else 1
-    return StimulusSet(xr.Dataset({"family": ("stimulus", np.full(count, name)), **columns}))
+    families = ("stimulus", np.full(mesh[0].size, name))
+    return StimulusSet(xr.Dataset({"family": families, **columns}))
 
 
 def blank(mean_luminance: float = 0.5) -> StimulusSet:
@@ -129,3 +143,13 @@ def blank(mean_luminance: float = 0.5) -> StimulusSet:
 
 def _long_name(parameter: str) -> str:
     return parameter.replace("_", " ")
+
+
+def _defaults(family: Callable[..., Tensor]) -> dict[str, float | None]:
+    """The parameters of a drawing function with their defaults, None where there is none."""
+    found = inspect.signature(family).parameters
+    return {
+        name: None if found[name].default is inspect.Parameter.empty else found[name].default
+        for name in found
+        if name in UNITS
+    }

@@ -104,11 +104,9 @@ def test_only_figures_import_matplotlib() -> None:
 
 
 def loaded_by(code: str) -> set[str]:
-    code += "; import sys; print(*sys.modules)"
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    return set(output.stdout.split())
+    command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
 
 
 @pytest.mark.parametrize("measure", sorted(MEASURES))

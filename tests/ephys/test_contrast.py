@@ -141,7 +141,7 @@ def test_separability_is_the_first_eigenvalues_share_of_the_covariance(
 
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
-def test_nothing_but_the_ratios_of_amplitude_sees_the_order_of_units_or_contrasts(
+def test_neither_the_order_of_units_nor_that_of_contrasts_matters(
     data: st.DataObject,
 ) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))

@@ -171,11 +171,12 @@ def test_the_global_random_state_is_neither_used_nor_moved() -> None:
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
-@given(shift=st.floats(-1e3, 1e3), gain=st.floats(-1e3, 1e3))
+@given(shift=st.floats(-1e3, 1e3), gain=st.floats(1e-3, 1e3), mirrored=st.booleans())
 @settings(max_examples=20, deadline=None)
 def test_shifted_and_scaled_units_have_the_shifted_and_scaled_interval(
-    statistic: Statistic, shift: float, gain: float
+    statistic: Statistic, shift: float, gain: float, mirrored: bool
 ) -> None:
+    gain = -gain if mirrored else gain
     values = np.random.default_rng(2134).normal(size=25)
     original = bootstrap_interval(units(values), statistic=statistic, resamples=200, seed=13)
     changed = bootstrap_interval(
@@ -198,8 +199,10 @@ def test_columns_are_measured_as_each_is_alone(statistic: Statistic) -> None:
         alone = bootstrap_interval(
             units(values[:, column]), statistic=statistic, resamples=300, seed=14
         )
-        # Sums along another axis are made in another order.
-        xr.testing.assert_allclose(together.isel(contrast=column), alone, rtol=20 * EPS)
+        # Sums of 20 terms of up to 4 are made in another order along another axis.
+        xr.testing.assert_allclose(
+            together.isel(contrast=column), alone, rtol=0, atol=20 * 4 * EPS
+        )
 
 
 def test_what_belongs_to_one_unit_stays_together() -> None:

@@ -150,8 +150,8 @@ def test_opposite_phases_share_out_the_linear_response() -> None:
     image = torch.from_numpy(np.random.default_rng(2).random((1, 1, 24, 24)))
     positive = bank.double()(image)
     linear = torch.nn.functional.conv2d(image, bank.filters, stride=4, padding=10)
-    by_phase = positive.unflatten(1, (16, 4))
-    linear_by_phase = linear.unflatten(1, (16, 4))
+    by_phase = positive.reshape(1, 16, 4, 6, 6)
+    linear_by_phase = linear.reshape(1, 16, 4, 6, 6)
     for phase in (0, 1):
         difference = by_phase[:, :, phase] - by_phase[:, :, phase + 2]
         # The opposite filter was rounded to float32 on its own.

@@ -94,7 +94,7 @@ def test_ssim_of_a_noisy_image_is_that_of_scikit_image(
 
 
 def reference(first: np.ndarray, second: np.ndarray) -> float:
-    return structural_similarity(
+    return structural_similarity(  # type: ignore[no-untyped-call]
         first,
         second,
         gaussian_weights=True,

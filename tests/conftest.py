@@ -1,0 +1,34 @@
+"""What the tests share: pictures without a screen, and the data that no repository holds."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+mpl.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A data set's folder, by its name; a test whose data is not here is skipped.
+
+    It is looked for where EPHYS_DATA says, then beside the repository. Where the environment
+    variable CI is true the data has to be there, and the test fails.
+    """
+
+    def find(name: str) -> Path:
+        root = os.environ.get("EPHYS_DATA")
+        beside = REPOSITORY.parent / "shared" / "data"
+        for folder in [Path(root), beside] if root else [beside]:
+            if (folder / name).is_dir():
+                return folder / name
+        missing = f"no data {name!r}; set EPHYS_DATA to the folder above it"
+        if os.environ.get("CI", "").lower() not in ("", "0", "false", "no"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+
+    return find
