@@ -46,7 +46,7 @@ def contrast_invariance(
     contrasts = curves[by].values
     if len(contrasts) < 2 or not (contrasts > 0).all():
         raise ValueError(f"{by}={contrasts.tolist()}; invariance needs two or more above 0")
-    amplitude = curves.max(dim)
+    amplitude = curves.max(dim, skipna=False)
     responding = amplitude > 0
     by_contrast = {
         "width": half_width(curves, dim),

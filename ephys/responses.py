@@ -58,9 +58,8 @@ def grid(responses: xr.Dataset, *parameters: str) -> xr.DataArray:
             for name in stimulus_coordinates
             if name not in parameters and np.unique(responses[name].values[twice]).size > 1
         ]
-        raise ValueError(
-            f"{counts.max()} stimuli share one place; name also: {', '.join(others) or 'nothing'}"
-        )
+        way_out = f"name also: {', '.join(others)}" if others else "they are the same"
+        raise ValueError(f"{counts.max()} stimuli share one place; {way_out}")
     if counts.min() < 1:
         missing = np.unravel_index(counts.argmin(), shape)
         where = ", ".join(f"{n}={axes[n][i]}" for n, i in zip(parameters, missing, strict=True))

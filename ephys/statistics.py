@@ -38,7 +38,11 @@ def bootstrap_interval(
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level} is not between 0 and 1")
+    if resamples < 1:
+        raise ValueError(f"resamples={resamples} is below 1")
     reduce = {"mean": _mean, "median": _median}[statistic]
+    if not values.sizes[dim]:
+        values = values.pad({dim: (0, 1)})  # one unit without a value
     units_first = values.transpose(dim, ...)
     data = units_first.values.astype(float)
     rng = np.random.default_rng(seed)

@@ -42,7 +42,7 @@ def tuning_curve(
     table = grid(responses, *dict.fromkeys([*asked, *varied]))
     if "phase" in table.dims and "phase" not in asked:
         check_circle(table["phase"], 360.0, least=2)
-        table = table.mean("phase", keep_attrs=True)
+        table = table.mean("phase", keep_attrs=True, skipna=False)
     others = [name for name in varied if name in table.dims and name not in asked]
     if others:
         table = _at_best(table, others, asked)
@@ -78,7 +78,8 @@ def align(
 
     Returns
     -------
-    The array with ``relative_<dim>``, from -period/2 to below period/2, in the place of ``dim``.
+    The array with ``relative_<dim>``, from -period/2 to below period/2, as its last dimension
+    instead of ``dim``.
     """
     check_circle(curve[dim], period)
     count = curve.sizes[dim]
@@ -87,7 +88,7 @@ def align(
     peak = np.nanargmax(np.nan_to_num(values, nan=-np.inf).max(1), axis=-1)  # (unit,)
     from_peak = np.arange(count) - count // 2
     aligned = np.take_along_axis(values, (peak[:, None] + from_peak)[:, None] % count, axis=-1)
-    flat = values.max((1, 2)) == values.min((1, 2))
+    flat = ~(np.fmax.reduce(values, -1) > np.fmin.reduce(values, -1)).any(1)
     aligned = np.where(flat[:, None, None], np.nan, aligned).reshape(moved.shape)
     relative = f"relative_{dim}"
     result = moved.rename({dim: relative}).copy(data=aligned)
@@ -133,7 +134,7 @@ def half_width(
     width = xr.apply_ufunc(
         _half_width, curve, input_core_dims=[[dim]], kwargs={"level": level, "period": period}
     )
-    return width.assign_attrs(long_name="half-width at half height", units="degree")
+    return width.assign_attrs(long_name=f"half-width at {level:.3g} of the peak", units="degree")
 
 
 def check_circle(angles: xr.DataArray, period: float, *, least: int = 3) -> None:

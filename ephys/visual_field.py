@@ -17,11 +17,13 @@ class VisualField:
     ----------
     height_px, width_px : size in pixels, at least 1.
     pixels_per_degree : resolution, above 0.
-    right_px, up_px : how far the centre of the field lies from the origin, in pixels.
+    right_px, up_px : where the centre lies in the field that this one was cropped from, in pixels
+        from that one's centre.
+    origin_x, origin_y : where the origin lies, in degrees from the centre of the uncropped field.
 
     Raises
     ------
-    ValueError : for a size or a resolution that is not positive.
+    ValueError : for a size or a resolution that is not positive, or an origin that is nowhere.
     """
 
     height_px: int
@@ -29,26 +31,31 @@ class VisualField:
     pixels_per_degree: float
     right_px: float = 0.0
     up_px: float = 0.0
+    origin_x: float = 0.0
+    origin_y: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("height_px", "width_px"):
             size = getattr(self, name)
-            if size != int(size) or size < 1:
+            if not (1 <= size < np.inf and size == int(size)):
                 raise ValueError(f"{name}={size}; a field has a whole number of pixels, from 1")
         if not 0 < self.pixels_per_degree < np.inf:
             raise ValueError(f"pixels_per_degree={self.pixels_per_degree} is not above 0")
+        for name in ("right_px", "up_px", "origin_x", "origin_y"):
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)} is not a number")
 
     @property
     def x(self) -> np.ndarray:
         """Degrees right of the origin of each column's centre, ascending: (width_px,)."""
         column = np.arange(self.width_px) - (self.width_px - 1) / 2
-        return (self.right_px + column) / self.pixels_per_degree
+        return (self.right_px + column) / self.pixels_per_degree - self.origin_x
 
     @property
     def y(self) -> np.ndarray:
         """Degrees above the origin of each row's centre, descending: (height_px,)."""
         row = np.arange(self.height_px) - (self.height_px - 1) / 2
-        return (self.up_px - row) / self.pixels_per_degree
+        return (self.up_px - row) / self.pixels_per_degree - self.origin_y
 
     @property
     def width(self) -> float:
@@ -85,11 +92,7 @@ class VisualField:
     def centered_on(self, x: float, y: float) -> "VisualField":
         """The same pixels with the origin moved to (x, y) degrees: what is drawn at the origin
         then appears there."""
-        return replace(
-            self,
-            right_px=self.right_px - x * self.pixels_per_degree,
-            up_px=self.up_px - y * self.pixels_per_degree,
-        )
+        return replace(self, origin_x=self.origin_x + x, origin_y=self.origin_y + y)
 
 
 def _bounds(name: str, span: slice, length: int) -> tuple[int, int]:

@@ -23,6 +23,7 @@ UNITS = {
     "mean_luminance": "1",
     "envelope_sd": "degree",
 }
+PERIODS = {"orientation": 180, "phase": 360}  # degrees
 DRAW: dict[str, Callable[..., Tensor]] = {"grating": grating, "gabor": gabor}
 CHECK: dict[str, Callable[..., None]] = {"grating": check_grating, "gabor": check_gabor}
 
@@ -33,8 +34,8 @@ class StimulusSet:
 
     ``table`` has the dimension ``stimulus``; its variable ``family`` names the drawing function
     (``"grating"``, ``"gabor"``), the others are all of that function's parameters, NaN where a
-    family has no such parameter. ``len()``, slicing with a slice, indices or a mask, and ``+``
-    give what they give for a list.
+    family has no such parameter. ``len()`` and ``+`` give what they give for a list,
+    and a slice, indices or a mask give a set.
     """
 
     table: xr.Dataset
@@ -43,6 +44,8 @@ class StimulusSet:
         return self.table.sizes["stimulus"]
 
     def __getitem__(self, which: slice | ArrayLike) -> "StimulusSet":
+        if not isinstance(which, slice) and np.ndim(which) == 0:
+            raise TypeError("a set is indexed with a slice, indices or a mask; [i : i + 1] is one")
         return StimulusSet(self.table.isel(stimulus=which))
 
     def __add__(self, other: "StimulusSet") -> "StimulusSet":
@@ -102,7 +105,8 @@ def sweep(family: Callable[..., Tensor], **axes: ArrayLike) -> StimulusSet:
     ------
     KeyError : for a function or a parameter that is not known, and for a parameter without
         default that is missing.
-    ValueError : for an axis without values, with one twice, or with one that is no number.
+    ValueError : for an axis without values, with one twice (0 and 180 degrees are one
+        orientation), or with one that is no number.
 
     Examples
     --------
@@ -126,6 +130,11 @@ def sweep(family: Callable[..., Tensor], **axes: ArrayLike) -> StimulusSet:
             raise ValueError(f"{axis}={value.tolist()} is empty, or has a value twice")
         if not np.isfinite(value).all():
             raise ValueError(f"{axis}={value.tolist()} holds one that is not a number")
+        if axis in PERIODS and np.unique(value % PERIODS[axis]).size < value.size:
+            raise ValueError(
+                f"{axis}={value.tolist()} comes around the circle of {PERIODS[axis]} degrees to a "
+                "value that it has already; leave out one end"
+            )
     order = [*(axis for axis in values if axis not in axes), *axes]
     mesh = np.meshgrid(*(values[axis] for axis in order), indexing="ij")
     columns = {

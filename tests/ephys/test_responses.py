@@ -268,6 +268,22 @@ def test_creating_a_store_leaves_nothing_of_an_older_one(tmp_path: Path) -> None
         assert "phase" not in opened.coords
 
 
+def test_a_store_that_cannot_be_created_leaves_the_older_one_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "responses.zarr"
+    recorded = responses()
+    create_store(path, recorded.drop_vars("response"), chunk=4)[:] = recorded["response"].values
+    unwritable = recorded.drop_vars("response").assign_attrs(model=object())
+    with pytest.raises(TypeError):
+        create_store(path, unwritable, chunk=4)
+    with open_store(path) as opened:
+        xr.testing.assert_identical(opened.load(), recorded)
+    # And nothing of the failure stands in the way of the next.
+    create_store(path, recorded.drop_vars("response"), chunk=4)
+    with open_store(path) as opened:
+        assert np.isnan(opened["response"]).all()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_place_without_a_store_is_refused_by_its_name(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere.zarr"):
         with pytest.raises(FileNotFoundError, match=f"{path.name} holds no recorded responses"):

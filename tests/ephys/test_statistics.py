@@ -200,9 +200,7 @@ def test_columns_are_measured_as_each_is_alone(statistic: Statistic) -> None:
             units(values[:, column]), statistic=statistic, resamples=300, seed=14
         )
         # Sums of 20 terms of up to 4 are made in another order along another axis.
-        xr.testing.assert_allclose(
-            together.isel(contrast=column), alone, rtol=0, atol=20 * 4 * EPS
-        )
+        xr.testing.assert_allclose(together.isel(contrast=column), alone, rtol=0, atol=20 * 4 * EPS)
 
 
 def test_what_belongs_to_one_unit_stays_together() -> None:

@@ -486,6 +486,17 @@ def test_the_mean_over_phase_counts_no_phase_twice() -> None:
         tuning_curve(record(axes, planted_response), by="contrast")
 
 
+def test_the_mean_over_phase_takes_phases_from_all_around_the_circle() -> None:
+    opposite = record(AXES | {"phase": np.array([0.0, 180.0])}, planted_response)
+    curves = tuning_curve(opposite, by="contrast")
+    # Cosines of opposite phases cancel, as those of all four do.
+    everyone = tuning_curve(record(AXES, planted_response), by="contrast")
+    np.testing.assert_allclose(curves, everyone, rtol=2 * ROUNDING)
+    quadrature = record(AXES | {"phase": np.array([0.0, 90.0])}, planted_response)
+    with pytest.raises(ValueError, match=r"phase runs 0 to 90 degrees in 2 values.*circle of 360"):
+        tuning_curve(quadrature, by="contrast")
+
+
 def test_a_parameter_that_was_not_shown_is_refused_by_its_name() -> None:
     with pytest.raises(KeyError, match=r"'diameter' is no parameter of these stimuli"):
         tuning_curve(record(AXES, planted_response), by="diameter")

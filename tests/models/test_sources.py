@@ -11,7 +11,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -98,7 +97,7 @@ def test_a_shipped_network_is_what_its_name_promises(name: str) -> None:
     assert torch.equal(bank.filters, GaborBank().filters)
 
 
-@pytest.mark.parametrize("name", set(SHIPPED) - {"superres-gabor"})
+@pytest.mark.parametrize("name", sorted(set(SHIPPED) - {"superres-gabor"}))
 def test_the_projected_parameters_of_a_shipped_network_are_non_negative(name: str) -> None:
     (normalization,) = (m for m in load(name).modules() if isinstance(m, DivNormEI))
     assert (normalization.excitation is not None) == (name != "superres-divnorm")
@@ -229,7 +228,7 @@ def test_the_malicious_files_of_these_tests_would_run(tmp_path: Path) -> None:
 def test_a_torch_file_cut_short_anywhere_is_refused(tmp_path: Path, legacy: bool) -> None:
     content = saved(first_layer(), legacy=legacy)
     path = tmp_path / "cut.pth"
-    for length in np.linspace(0, len(content) - 1, 40).astype(int):
+    for length in (*range(0, 600, 7), *range(600, len(content), 500)):
         path.write_bytes(content[:length])
         refusal(path)
 

@@ -1,5 +1,6 @@
 """Stimulus sets: a table of parameters that behaves like a list, drawn when it is looked at."""
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -64,7 +65,24 @@ def test_every_parameter_says_its_unit() -> None:
 
 
 def test_the_parameters_are_named_in_alphabetical_order() -> None:
-    assert gabors().parameters == ["envelope_sd", "phase", "spatial_frequency"]
+    of_grating = ["contrast", "mean_luminance", "orientation", "phase", "spatial_frequency"]
+    assert gratings().parameters == of_grating
+    assert gabors().parameters == sorted([*of_grating, "envelope_sd"])
+    assert (gratings() + gabors()).parameters == gabors().parameters
+
+
+def test_what_was_not_asked_for_stands_in_the_table_with_the_functions_default() -> None:
+    short = sweep(grating, orientation=[0, 45], spatial_frequency=[1, 2])
+    long = sweep(
+        grating,
+        contrast=1,
+        mean_luminance=0.5,
+        phase=0,
+        orientation=[0, 45],
+        spatial_frequency=[1, 2],
+    )
+    assert rows(short) == rows(long)
+    assert short.sha256 == long.sha256
 
 
 # Like a list.
@@ -157,8 +175,8 @@ def test_a_parameter_that_a_family_does_not_have_is_nan() -> None:
     table = (gratings() + gabors()).table
     of_gabors = table["family"].values == "gabor"
     np.testing.assert_array_equal(np.isnan(table["envelope_sd"]), ~of_gabors)
-    np.testing.assert_array_equal(np.isnan(table["contrast"]), of_gabors)
-    assert not np.isnan(table["spatial_frequency"]).any()
+    for name in set(UNITS) - {"envelope_sd"}:
+        assert not np.isnan(table[name]).any()
 
 
 @pytest.mark.parametrize("batch", [1, 5, 30])
@@ -172,6 +190,7 @@ def test_a_slice_of_a_set_draws_nothing_but_itself(monkeypatch: pytest.MonkeyPat
     whole = gratings() + gabors()
     drawn: list[int] = []
 
+    @functools.wraps(grating)
     def counting(field: VisualField, **parameters: ArrayLike) -> Tensor:
         images = grating(field, **parameters)  # type: ignore[arg-type]
         drawn.append(len(images))
@@ -215,7 +234,7 @@ def test_the_hash_changes_with_the_family_the_order_and_the_number() -> None:
     two = sweep(grating, **of_grating | {"orientation": [30, 60]})
     sets = [
         sweep(grating, **of_grating),
-        sweep(gabor, **of_grating),
+        sweep(gabor, **ASKED),
         two,
         two[::-1],
         two + two,
@@ -262,6 +281,13 @@ def test_a_function_that_only_bears_the_name_of_a_family_is_refused() -> None:
     impostor.__name__ = "grating"
     with pytest.raises(KeyError, match="'grating' is no family"):
         sweep(impostor, orientation=0)
+
+
+def test_a_parameter_without_default_has_to_be_given() -> None:
+    with pytest.raises(KeyError, match="a grating needs spatial_frequency"):
+        sweep(grating, orientation=[0, 90])
+    with pytest.raises(KeyError, match="a gabor needs envelope_sd"):
+        sweep(gabor, spatial_frequency=1)
 
 
 def test_an_unknown_parameter_is_refused_by_its_name() -> None:

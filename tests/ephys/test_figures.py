@@ -1,0 +1,320 @@
+"""Figures show the numbers that they were given, say what they are, and leave nothing behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+
+from ephys.figures import contrast_colors, figure2, tuning_by_layer, tuning_curves
+from ephys.reference import parametric_tuning
+
+CONTRASTS = np.array([0.1, 0.5, 0.9])
+ORIENTATIONS = np.arange(12) * 15.0
+RELATIVE = np.arange(-6, 6) * 15.0
+GAINS = np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0], [0.5, 2.0, 6.5]])  # (unit, contrast)
+PREFERRED = (15.0, 90.0, 165.0)
+BLANK = np.array([0.1, 0.2, 0.6])
+STIMULI = np.linspace(0, 1, 3 * 5 * 7).reshape(3, 5, 7)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def whole() -> Figure:
+    """Figure 2 with all its panels; B's network has two units."""
+    return figure2(planted(), 2 * planted(), 3 * planted()[:2], stimuli=STIMULI)
+
+
+def von_mises(distance: np.ndarray) -> np.ndarray:
+    return np.exp(2 * np.cos(2 * np.deg2rad(distance)) - 2)
+
+
+def planted(gains: np.ndarray = GAINS) -> xr.DataArray:
+    """Units of one shape, whose heights at each contrast are known: their mean is known too."""
+    shapes = np.array([von_mises(ORIENTATIONS - preferred) for preferred in PREFERRED])
+    coordinates = {
+        "contrast": CONTRASTS,
+        "orientation": ("orientation", ORIENTATIONS, {"units": "degree"}),
+        "blank": ("unit", BLANK),
+    }
+    values = gains[:, :, None] * shapes[:, None]
+    return xr.DataArray(values, coordinates, ("unit", "contrast", "orientation"), name="response")
+
+
+def axes() -> Axes:
+    """Axes of a figure that pyplot does not know of."""
+    return Figure().subplots()
+
+
+def curves_of(ax: Axes) -> list[np.ndarray]:
+    """The heights of the colored lines, in the order drawn."""
+    return [np.asarray(line.get_ydata(), float) for line in ax.lines if line.get_linestyle() == "-"]
+
+
+def titled(figure: Figure, start: str) -> Axes:
+    (found,) = [ax for ax in figure.axes if ax.get_title(loc="left").startswith(start)]
+    return found
+
+
+def titles(figure: Figure) -> list[str]:
+    return [title for ax in figure.axes if (title := ax.get_title(loc="left"))]
+
+
+def below(figure: Figure, raw: Axes) -> Axes:
+    """The axes right under others: the same curves, peak-normalized."""
+    place = raw.get_position()
+    column = [
+        ax
+        for ax in figure.axes
+        if ax.get_position().x0 == pytest.approx(place.x0) and ax.get_position().y0 < place.y0
+    ]
+    return max(column, key=lambda ax: ax.get_position().y0)
+
+
+def strip(figure: Figure) -> list[Axes]:
+    return [ax for ax in figure.axes if ax.images]
+
+
+def luminance(color: tuple[float, ...]) -> float:
+    linear = ((np.array(color[:3], float) + 0.055) / 1.055) ** 2.4  # of sRGB, but for near black
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+# Tuning curves.
+
+
+def test_each_line_is_the_mean_over_units_aligned_to_their_preferred_orientation() -> None:
+    ax = tuning_curves(planted(), axes())
+    lines = curves_of(ax)
+    assert len(lines) == len(CONTRASTS)
+    for line, mean_gain in zip(lines, GAINS.mean(0), strict=True):
+        np.testing.assert_allclose(line, mean_gain * von_mises(RELATIVE))
+    for drawn in ax.lines[: len(CONTRASTS)]:
+        np.testing.assert_allclose(np.asarray(drawn.get_xdata(), float), RELATIVE)
+
+
+def test_normalized_lines_of_one_shape_fall_together() -> None:
+    for line in curves_of(tuning_curves(planted(), axes(), normalized=True)):
+        np.testing.assert_allclose(line, von_mises(RELATIVE), rtol=1e-12)
+
+
+def test_the_band_holds_the_line_and_lies_within_the_units() -> None:
+    ax = tuning_curves(planted(), axes())
+    for band, line, gains in zip(ax.collections, curves_of(ax), GAINS.T, strict=True):
+        outline = np.asarray(band.get_paths()[0].vertices)
+        for degrees, height, share in zip(RELATIVE, line, von_mises(RELATIVE), strict=True):
+            there = outline[outline[:, 0] == degrees, 1]
+            assert gains.min() * share - 1e-9 <= there.min() <= height + 1e-9
+            assert height - 1e-9 <= there.max() <= gains.max() * share + 1e-9
+
+
+def test_the_dotted_line_is_the_mean_response_to_the_blank() -> None:
+    ax = tuning_curves(planted(), axes())
+    (dotted,) = [line for line in ax.lines if line.get_linestyle() == ":"]
+    np.testing.assert_allclose(np.asarray(dotted.get_ydata(), float), BLANK.mean())
+
+
+def test_normalized_curves_have_neither_band_nor_blank() -> None:
+    ax = tuning_curves(planted(), axes(), normalized=True)
+    assert len(ax.lines) == len(CONTRASTS)
+    assert not ax.collections
+
+
+def test_without_a_blank_there_is_no_line_for_it() -> None:
+    ax = tuning_curves(planted().drop_vars("blank"), axes())
+    assert len(ax.lines) == len(CONTRASTS)
+
+
+def test_a_contrast_without_any_response_has_no_normalized_line() -> None:
+    gains = GAINS * (CONTRASTS > 0.1)
+    assert len(curves_of(tuning_curves(planted(gains), axes()))) == 3
+    normalized = curves_of(tuning_curves(planted(gains), axes(), normalized=True))
+    assert [line.max() for line in normalized] == [1, 1]
+
+
+def test_silent_units_are_left_out_of_the_mean() -> None:
+    gains = GAINS * np.array([[1], [0], [1]])
+    for line, mean in zip(
+        curves_of(tuning_curves(planted(gains), axes())), GAINS[[0, 2]].mean(0), strict=True
+    ):
+        np.testing.assert_allclose(line, mean * von_mises(RELATIVE))
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_layer_without_any_response_has_axes_without_curves(normalized: bool) -> None:
+    ax = tuning_curves(planted(0 * GAINS), axes(), normalized=normalized)
+    assert not any(np.isfinite(line).any() for line in curves_of(ax))
+    assert ax.get_xlabel() == "degrees from preferred"
+
+
+def test_the_axes_that_were_given_come_back_and_pyplot_hears_nothing() -> None:
+    ax = axes()
+    settings = dict(mpl.rcParams)
+    assert tuning_curves(planted(), ax) is ax
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == settings
+
+
+def test_without_axes_the_current_ones_are_drawn_on() -> None:
+    _, current = plt.subplots()
+    assert tuning_curves(planted()) is current
+    assert len(plt.get_fignums()) == 1
+
+
+def test_the_axis_goes_once_around_the_circle() -> None:
+    ax = tuning_curves(planted(), axes())
+    assert ax.get_xlabel() == "degrees from preferred"
+    assert ax.get_xlim() == (-90, 90)
+
+
+# Colors.
+
+
+def test_higher_contrasts_are_darker_whatever_their_order() -> None:
+    contrasts = np.array([0.5, 0.02, 0.9, 0.1, 0.2, 0.05, 0.75])
+    colors = contrast_colors(contrasts)
+    assert list(colors) == contrasts.tolist()
+    falling = [luminance(colors[contrast]) for contrast in sorted(colors)]
+    assert (np.diff(falling) < 0).all()
+    assert falling[0] < 0.85  # told apart from the page
+
+
+def test_a_doubling_of_contrast_is_the_same_step_of_color_anywhere() -> None:
+    three = contrast_colors(np.array([0.2, 0.4, 0.8]))
+    assert three == {
+        2 * c: color for c, color in contrast_colors(np.array([0.1, 0.2, 0.4])).items()
+    }
+
+
+def test_a_single_contrast_has_a_color() -> None:
+    assert len(contrast_colors(np.array([0.5]))) == 1
+
+
+# Figure 2.
+
+
+def test_figure_2_has_its_five_panels(whole: Figure) -> None:
+    a, b, c, d, e = titles(whole)
+    assert (a, b, c) == (
+        "A  before normalization (n = 3)",
+        "B  VGG-16 conv1 (n = 2)",
+        "C  after normalization (n = 3)",
+    )
+    assert d.startswith("D  ")
+    assert "model" in d  # nobody's data, and says so
+    assert e.startswith("E  contrast")
+    for panel, factor, units in (("A", 1, 3), ("B", 3, 2), ("C", 2, 3)):
+        raw = titled(whole, f"{panel}  ")
+        for line, gain in zip(curves_of(raw), GAINS[:units].mean(0), strict=True):
+            np.testing.assert_allclose(line, factor * gain * von_mises(RELATIVE))
+        for line in curves_of(below(whole, raw)):
+            np.testing.assert_allclose(line, von_mises(RELATIVE))
+
+
+@pytest.mark.parametrize(
+    ("after", "elsewhere", "letters"),
+    [(None, None, "ADE"), (planted(), None, "ACDE"), (None, planted(), "ABDE")],
+    ids=["neither", "after", "elsewhere"],
+)
+def test_panels_that_are_not_given_are_left_out(
+    after: xr.DataArray | None, elsewhere: xr.DataArray | None, letters: str
+) -> None:
+    figure = figure2(planted(), after, elsewhere, stimuli=STIMULI)
+    assert "".join(title[0] for title in titles(figure)) == letters
+    assert len(figure.axes) == 2 * (len(letters) - 1) + len(CONTRASTS)
+
+
+def test_the_other_network_is_called_by_its_name() -> None:
+    figure = figure2(planted(), None, planted(), stimuli=STIMULI, elsewhere_name="vgg16 features.1")
+    assert titled(figure, "B").get_title(loc="left") == "B  vgg16 features.1 (n = 3)"
+
+
+def test_the_reference_is_the_parametric_model_at_the_same_contrasts(whole: Figure) -> None:
+    raw = titled(whole, "D")
+    for line, curve in zip(curves_of(raw), parametric_tuning(CONTRASTS), strict=True):
+        np.testing.assert_allclose(line, curve)
+    normalized = below(whole, raw)
+    legend = normalized.get_legend()
+    assert legend is not None
+    labels = " ".join(text.get_text() for text in legend.get_texts())
+    assert "marmoset" in labels
+    assert "cat" in labels
+
+
+def test_each_axis_says_what_it_shows(whole: Figure) -> None:
+    raw = titled(whole, "A")
+    assert raw.get_ylabel() == "mean response"
+    assert below(whole, raw).get_ylabel() == "mean response / peak"
+    assert below(whole, raw).get_xlabel() == "degrees from preferred"
+
+
+def test_stimuli_are_labeled_with_their_contrast_and_framed_in_its_color(whole: Figure) -> None:
+    lines = [line for line in titled(whole, "A").lines if line.get_linestyle() == "-"]
+    shown = strip(whole)
+    assert [ax.get_xlabel() for ax in shown] == ["10%", "50%", "90%"]
+    for ax, image, line in zip(shown, STIMULI, lines, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), image)
+        assert ax.images[0].get_clim() == (0, 1)
+        for spine in ax.spines.values():
+            assert same_color(spine.get_edgecolor(), line.get_color())
+
+
+def test_raw_panels_start_at_zero_and_normalized_ones_reach_the_peak(whole: Figure) -> None:
+    for panel in "ABCD":
+        raw = titled(whole, panel)
+        assert raw.get_ylim()[0] == 0
+        low, high = below(whole, raw).get_ylim()
+        assert low == 0
+        assert high > 1
+
+
+def test_no_title_runs_into_another_or_off_the_page(whole: Figure) -> None:
+    whole.canvas.draw()
+    boxes = [
+        text.get_window_extent()
+        for ax in whole.axes
+        for text in [*ax.texts, ax._left_title]  # type: ignore[attr-defined]
+        if text.get_text()
+    ]
+    assert len(boxes) == 5
+    for index, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.x1 <= whole.bbox.width
+        assert not any(box.overlaps(other) for other in boxes[:index])
+
+
+def test_nothing_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    figure2(planted(), planted(), stimuli=STIMULI)
+    tuning_by_layer({"conv": planted()}, stimuli=STIMULI)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Tuning by layer.
+
+
+def test_each_layer_has_its_column_and_there_is_no_reference() -> None:
+    layers = {"features.1": planted(), "features.3": 2 * planted()}
+    figure = tuning_by_layer(layers, stimuli=STIMULI)
+    assert titles(figure)[:2] == ["features.1 (n = 3)", "features.3 (n = 3)"]
+    assert len(figure.axes) == 2 * 2 + len(CONTRASTS)
+    for factor, layer in ((1, "features.1"), (2, "features.3")):
+        for line, gain in zip(curves_of(titled(figure, layer)), GAINS.mean(0), strict=True):
+            np.testing.assert_allclose(line, factor * gain * von_mises(RELATIVE))
+
+
+def test_a_layer_without_any_response_does_not_spoil_the_others() -> None:
+    layers = {"silent": planted(0 * GAINS), "tuned": planted()}
+    figure = tuning_by_layer(layers, stimuli=STIMULI)
+    assert len(curves_of(titled(figure, "tuned"))) == len(CONTRASTS)

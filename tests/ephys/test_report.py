@@ -1,0 +1,328 @@
+"""The report shows the numbers of the tables, on one page that needs nothing else."""
+
+import base64
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from ephys.report import SLOPES, answer, summary, write_report
+from ephys.responses import create_store, unit_coordinates
+
+LAYERS = ("encoder.gabor_bank", "encoder.normalization")
+BASELINES = ("raw", "above blank")
+RANGES = ("all", "paper")
+CONTRASTS = (0.02, 0.1, 0.9)
+PICTURE = b"\x89PNG\r\n\x1a\n not really"
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+def row(measure: str, value: float, contrast: float = np.nan) -> dict[str, Any]:
+    """A row of population.csv: mean, median and their intervals, all told from ``value``."""
+    return {
+        "protocol": "contrast_invariance",
+        "layer": LAYERS[0],
+        "baseline": "raw",
+        "contrasts": "all",
+        "measure": measure,
+        "contrast": contrast,
+        "count": 60,
+        "mean": value + 0.5,
+        "mean_low": value + 0.25,
+        "mean_high": value + 0.75,
+        "median": value,
+        "median_low": value - 0.25,
+        "median_high": value + 0.25,
+    }
+
+
+def population(layers: tuple[str, ...] = LAYERS) -> pd.DataFrame:
+    """Every number its own: 100 per layer, 10 per baseline and range, 1 per measure."""
+    rows = []
+    for place, (layer, baseline, contrasts) in enumerate(
+        itertools.product(layers, BASELINES, RANGES)
+    ):
+        where = {"layer": layer, "baseline": baseline, "contrasts": contrasts}
+        rows += [row(measure, 10 * place + number) | where for number, measure in enumerate(SLOPES)]
+        if contrasts == "all":
+            rows += [
+                row(measure, 10 * place + contrast, contrast) | where | {"count": 50 + number}
+                for number, contrast in enumerate(CONTRASTS)
+                for measure in ("width", "selectivity", "amplitude")
+            ]
+    return pd.DataFrame(rows)
+
+
+def only(measure: str, **columns: Any) -> pd.DataFrame:
+    """The table of one layer, in which the other slopes are 0."""
+    table = pd.DataFrame(
+        [row(name, 0.0) for name in SLOPES] + [row("width", 1.0, c) for c in CONTRASTS]
+    )
+    table.loc[table["measure"] == measure, list(columns)] = list(columns.values())
+    return table
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: elements, their attributes, the text of tables."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[str]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts[self.open[-1]][-1] += data
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+
+    def table(self, first_head: str) -> list[list[list[str]]]:
+        return [table for table in self.tables if table[0][0] == first_head]
+
+
+def write_run(
+    run: Path, table: pd.DataFrame, *, model: str = "superres-divnormei", command: str = "ephys"
+) -> Page:
+    """The report of a run that holds these numbers."""
+    (run / "figures").mkdir(parents=True)
+    protocols = list(dict.fromkeys(table["protocol"]))
+    about = {"model": model, "protocols": protocols, "seed": 0, "command": command}
+    (run / "run.json").write_text(json.dumps(about))
+    table.to_csv(run / "population.csv", index=False)
+    units = unit_coordinates(LAYERS[0], 3, row=0, column=0, rf_x=0, rf_y=0)
+    responses = xr.Dataset(
+        {"blank": ("unit", np.zeros(3, np.float32))},
+        {
+            "contrast": ("stimulus", np.linspace(0.1, 0.9, 17)),
+            **{name: ("unit", values) for name, values in units.items()},
+        },
+        {"model": model, "command": command, "model_sha256": "12ab" * 16, "note": ""},
+    )
+    (run / "responses.zarr").mkdir()
+    for protocol in protocols:
+        create_store(run / "responses.zarr" / protocol, responses, chunk=17)
+        (run / "figures" / f"{protocol}.png").write_bytes(PICTURE)
+    write_report(run)
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+# Numbers.
+
+
+@pytest.mark.parametrize(
+    ("low", "middle", "high", "shown"),
+    [
+        (1.1, 1.2, 1.3, "1.20 [1.10, 1.30]"),
+        (-1.004, -0.5, 0.006, "-0.50 [-1.00, 0.01]"),
+        (-0.004, -0.001, 0.0, "0.00 [0.00, 0.00]"),  # and no minus before a zero
+        (12345.678, 23456.789, 34567.891, "23456.79 [12345.68, 34567.89]"),
+    ],
+)
+def test_a_number_comes_with_its_interval(
+    low: float, middle: float, high: float, shown: str
+) -> None:
+    table = only("width_slope", median_low=low, median=middle, median_high=high)
+    assert f" {shown} " in summary(table) + " "
+    (sentence,) = answer(table)
+    assert f" {shown} degrees" in sentence
+
+
+def test_a_measure_that_no_unit_has_is_a_dash() -> None:
+    nothing = dict.fromkeys(("median", "median_low", "median_high"), np.nan)
+    table = only("width_slope", count=0, **nothing)
+    assert " – degrees" in answer(table)[0]
+    assert " – " in summary(table)
+    assert "nan" not in summary(table)
+
+
+def test_a_layer_that_low_contrast_leaves_silent_has_no_growth() -> None:
+    nothing = dict.fromkeys(("median", "median_low", "median_high"), np.nan)
+    (sentence,) = answer(only("amplitude_ratio", count=0, **nothing))
+    assert "nan" not in sentence
+
+
+def test_the_answer_names_each_layer_its_contrasts_and_what_they_change() -> None:
+    first, second = answer(population())
+    assert first.startswith("encoder.gabor_bank: from 2% to 90% contrast the peak grows 3-fold")
+    assert "half-width changes by 1.00 [0.75, 1.25] degrees" in first
+    assert "selectivity by 0.00 [-0.25, 0.25]" in first
+    assert second.startswith("encoder.normalization: from 2% to 90% contrast")
+    assert "grows 43-fold" in second
+    assert "half-width changes by 41.00 [40.75, 41.25] degrees" in second
+
+
+def test_the_summary_has_a_line_per_layer_with_the_medians_of_the_raw_response() -> None:
+    title, heads, first, second = summary(population()).splitlines()
+    assert title.startswith("contrast_invariance: medians over units [95 % interval]")
+    assert heads.split("  ")[1] == "layer"
+    assert re.findall(r"\S+ \[.*?\]", first) == [
+        *("0.00 [-0.25, 0.25]", "1.00 [0.75, 1.25]", "2.00 [1.75, 2.25]", "4.00 [3.75, 4.25]")
+    ]
+    assert second.split()[:4] == ["encoder.normalization", "40.00", "[39.75,", "40.25]"]
+
+
+def test_the_columns_of_the_summary_stand_apart() -> None:
+    wide = {"median_low": -120.25, "median": -110.5, "median_high": -101.75}
+    *_, line = summary(only("width_slope", **wide)).splitlines()
+    layer, *cells = re.split(r"(?<=[\]a-z])\s+", line.strip())
+    assert layer == LAYERS[0]
+    zero = "0.00 [-0.25, 0.25]"
+    assert cells == [zero, "-110.50 [-120.25, -101.75]", zero, zero]
+
+
+def test_each_protocol_has_its_own_summary() -> None:
+    second = population().assign(protocol="contrast_invariance_patches")
+    lines = summary(pd.concat([population(), second])).splitlines()
+    assert [line.split(":")[0] for line in lines if ":" in line] == [
+        "contrast_invariance",
+        "contrast_invariance_patches",
+    ]
+    assert len(lines) == 2 * 4
+
+
+# The page.
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return write_run(tmp_path_factory.mktemp("report") / "run", population())
+
+
+def test_the_page_says_what_was_probed(page: Page) -> None:
+    assert page.texts["h1"] == ["superres-divnormei"]
+    assert "superres-divnormei" in page.texts["title"][0]
+    opening = " ".join(page.texts["p"][0].split())
+    assert "3 units were shown 17 stimuli of" in opening
+    assert page.texts["i"] == ["contrast_invariance"]
+
+
+def test_the_page_gives_the_answer_of_the_numbers(page: Page) -> None:
+    assert page.texts["li"][:2] == answer(population())
+
+
+def test_there_is_one_row_of_medians_for_each_layer_baseline_and_range(page: Page) -> None:
+    (table,) = page.table("layer")
+    heads, *rows = table
+    assert heads == ["layer", "response", "contrasts", *(label for label, _ in SLOPES.values())]
+    keys = list(itertools.product(LAYERS, BASELINES, RANGES))
+    assert [tuple(row[:3]) for row in rows] == keys
+    for place, cells in enumerate(rows):
+        expected = [
+            f"{v:.2f} [{v - 0.25:.2f}, {v + 0.25:.2f}]" for v in 10.0 * place + np.arange(5)
+        ]
+        assert cells[3:] == expected
+
+
+def test_there_is_one_row_of_means_for_each_layer_and_contrast(page: Page) -> None:
+    tables = page.table("contrast")
+    assert len(tables) == len(LAYERS)
+    for place, (_, *rows) in zip((0, 4), tables, strict=True):
+        assert [cells[0] for cells in rows] == ["2 %", "10 %", "90 %"]
+        for number, (cells, contrast) in enumerate(zip(rows, CONTRASTS, strict=True)):
+            mean = 10 * place + contrast + 0.5
+            assert cells[1] == f"{mean:.2f} [{mean - 0.25:.2f}, {mean + 0.25:.2f}]"
+            assert cells[2] == f"{mean:.1f} [{mean - 0.25:.1f}, {mean + 0.25:.1f}]"
+            assert cells[3] == str(50 + number)
+
+
+def test_the_page_holds_its_picture_and_asks_for_nothing_else(page: Page) -> None:
+    links = [
+        (tag, value)
+        for tag, attributes in page.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "data", "action", "poster", "background")
+    ]
+    ((tag, picture),) = links
+    assert tag == "img"
+    assert picture is not None
+    kind, _, content = picture.partition(";base64,")
+    assert kind == "data:image/png"
+    assert base64.b64decode(content) == PICTURE
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object"}
+    assert not re.search(r"url\(|@import", " ".join(page.texts["style"]))
+
+
+def test_the_picture_is_described_in_words(page: Page) -> None:
+    (attributes,) = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert "tuning" in (attributes["alt"] or "")
+
+
+def test_the_provenance_is_told_and_what_is_empty_is_not(page: Page) -> None:
+    told = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))
+    assert told["model_sha256"] == "12ab" * 16
+    assert told["command"] == "ephys"
+    assert "note" not in told
+
+
+def test_a_malicious_name_is_only_text(tmp_path: Path) -> None:
+    name = (
+        "<script>alert('x')</script><img src=http://127.0.0.1/x onerror=\"alert(1)\"> &amp; {{ 1 }}"
+    )
+    page = write_run(tmp_path / "run", population(), model=name, command=name)
+    assert page.texts["h1"] == [name]
+    assert page.texts["title"][0].startswith(name)
+    assert dict(zip(page.texts["dt"], page.texts["dd"], strict=True))["command"] == name
+    assert [tag for tag, _ in page.elements].count("img") == 1
+    assert "script" not in {tag for tag, _ in page.elements}
+
+
+def test_a_dash_stands_for_what_no_unit_has(tmp_path: Path) -> None:
+    table = population()
+    numbers = [
+        f"{statistic}{end}" for statistic in ("mean", "median") for end in ("", "_low", "_high")
+    ]
+    undefined = table["measure"].isin(["width", "width_slope"])
+    table.loc[undefined, numbers] = np.nan
+    table.loc[undefined, "count"] = 0
+    page = write_run(tmp_path / "run", table)
+    (heads, *rows), *by_contrast = page.table("layer") + page.table("contrast")
+    assert {cells[heads.index("width")] for cells in rows} == {"–"}
+    for _, *contrasts in by_contrast:
+        assert {tuple(cells[2:4]) for cells in contrasts} == {("–", "0")}
+    assert "nan" not in json.dumps(page.tables)
+
+
+def test_each_protocol_has_its_section_and_is_counted(tmp_path: Path) -> None:
+    second = population().assign(protocol="contrast_invariance_patches")
+    page = write_run(tmp_path / "run", pd.concat([population(), second]))
+    names = ["contrast_invariance", "contrast_invariance_patches"]
+    assert page.texts["h2"][:2] == names
+    assert page.texts["i"] == names
+    assert len(page.table("layer")) == 2
+    assert [tag for tag, _ in page.elements].count("img") == 2
+
+
+@pytest.mark.parametrize("layers", [("0.1", "0.10"), ("1", "01"), ("NA", "null")])
+def test_layers_keep_their_names_whatever_a_table_reader_takes_them_for(
+    tmp_path: Path, layers: tuple[str, ...]
+) -> None:
+    page = write_run(tmp_path / "run", population(layers))
+    (table,) = page.table("layer")
+    assert list(dict.fromkeys(cells[0] for cells in table[1:])) == list(layers)
