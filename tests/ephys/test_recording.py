@@ -159,6 +159,18 @@ def test_layers_with_different_centres_are_each_shown_their_own_stimulus() -> No
             np.testing.assert_array_equal(part[name], alone[name])
 
 
+@pytest.mark.parametrize("readout", get_args(Readout))
+def test_a_relu_in_place_does_not_rectify_what_was_recorded_before_it(readout: Readout) -> None:
+    # Both layers look at the same pixel, so that one forward pass goes through both.
+    model = randomized(
+        nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1))
+    )
+    together = of_layer(recorded(model, STIMULI, ["0", "2"], readout=readout), "0")
+    alone = recorded(model, STIMULI, ["0"], readout=readout)
+    assert (alone["response"] < 0).any()
+    np.testing.assert_array_equal(together["response"], alone["response"])
+
+
 def test_a_glob_records_what_it_fits() -> None:
     responses = recorded(network(), STIMULI, ["*s*"], readout="mean")
     assert list(dict.fromkeys(responses["layer"].values)) == ["first", "second"]

@@ -44,7 +44,7 @@ def row(measure: str, value: float, contrast: float = np.nan) -> dict[str, Any]:
 
 
 def population(layers: tuple[str, ...] = LAYERS) -> pd.DataFrame:
-    """Every number its own: 100 per layer, 10 per baseline and range, 1 per measure."""
+    """Every number its own: 10 more for each layer, baseline and range, 1 for each measure."""
     rows = []
     for place, (layer, baseline, contrasts) in enumerate(
         itertools.product(layers, BASELINES, RANGES)
@@ -182,9 +182,9 @@ def test_the_summary_has_a_line_per_layer_with_the_medians_of_the_raw_response()
     title, heads, first, second = summary(population()).splitlines()
     assert title.startswith("contrast_invariance: medians over units [95 % interval]")
     assert heads.split("  ")[1] == "layer"
-    assert re.findall(r"\S+ \[.*?\]", first) == [
-        *("0.00 [-0.25, 0.25]", "1.00 [0.75, 1.25]", "2.00 [1.75, 2.25]", "4.00 [3.75, 4.25]")
-    ]
+    shown = re.findall(r"\S+ \[.*?\]", first)
+    assert [cell.split()[0] for cell in shown] == ["0.00", "1.00", "2.00", "4.00"]
+    assert shown[1] == "1.00 [0.75, 1.25]"
     assert second.split()[:4] == ["encoder.normalization", "40.00", "[39.75,", "40.25]"]
 
 

@@ -99,6 +99,26 @@ def test_another_seed_gives_another_network(data: Path, tmp_path: Path) -> None:
     assert not torch.equal(first["decoder.0.weight"], second["decoder.0.weight"])
 
 
+def test_every_step_of_every_seed_has_its_own_crops(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops: dict[int, list[bytes]] = {}
+    real = training._step
+
+    def noted(model: SuperResolution, optimizer: torch.optim.Optimizer, targets: Tensor) -> float:
+        crops[seed].extend(crop.cpu().numpy().tobytes() for crop in targets)
+        return real(model, optimizer, targets)
+
+    monkeypatch.setattr(training, "_step", noted)
+    for seed in (3, 4):
+        crops[seed] = []
+        chosen = TrainingSettings(steps=4, batch_size=3, crop_px=12, seed=seed)
+        train(data, tmp_path / str(seed), chosen)
+    # 24 of some 4 * 38 * 41 * 8 crops: the chance that two are the same is below 1 %.
+    assert [len(each) for each in crops.values()] == [12, 12]
+    assert len({*crops[3], *crops[4]}) == 24
+
+
 def test_the_random_state_and_settings_of_the_caller_are_left_alone(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

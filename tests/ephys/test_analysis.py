@@ -1,0 +1,425 @@
+"""The tables say of planted units what was planted, and the figures show them."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy.special import iv
+
+from ephys.analysis import (
+    BASELINES,
+    analyze,
+    contrast_figure,
+    example_stimuli,
+    orientation_curves,
+    plot,
+    population_table,
+    unit_table,
+)
+from ephys.responses import create_store, unit_coordinates
+from ephys.stimuli import grating
+from ephys.visual_field import VisualField
+
+CONTRASTS = np.array([0.02, 0.1, 0.5, 0.9])  # of which the last three are the paper's
+ORIENTATIONS = np.arange(24) * 7.5
+FREQUENCIES = np.array([1.0, 2.0])
+PHASES = np.arange(4) * 90.0
+FIELD = VisualField(96, 64, 15.0)
+SLOPES = ["width_slope", "selectivity_slope", "amplitude_slope"]
+RATIOS = ["width_ratio", "selectivity_ratio", "amplitude_ratio"]
+
+
+def kappa_of(half_width: float | np.ndarray) -> np.ndarray:
+    """exp(kappa (cos 2d - 1)) is one half at this distance d from its peak."""
+    return np.log(2) / (1 - np.cos(2 * np.deg2rad(np.asarray(half_width, float))))
+
+
+class Planted:
+    """Units whose preferences, widths, selectivities and contrast responses are known."""
+
+    preferred = np.array([0.0, 45.0, 90.0, 172.5, 60.0])
+    frequency = np.array([1.0, 2.0, 2.0, 1.0, 2.0])
+    baseline = np.array([0.0, 0.0, 0.5, 0.0, 0.0])
+    # The width of the fourth grows by 2 degrees per doubling of contrast; the last is silent.
+    width = np.array([20.0, 30.0, 25.0, 20.0, 20.0])
+    broadening = np.array([0.0, 0.0, 0.0, 2.0, 0.0])
+    gain = np.array([1.0, 4.0, 2.0, 3.0, 0.0])
+    exponent = np.array([1.0, 0.5, 0.25, 0.0, 1.0])
+
+    def kappa(self, contrast: np.ndarray) -> np.ndarray:
+        """(unit, contrast)"""
+        doublings = np.log2(contrast / CONTRASTS.max())
+        return kappa_of(self.width[:, None] + self.broadening[:, None] * doublings)
+
+    def height(self, contrast: np.ndarray) -> np.ndarray:
+        """Peak above the baseline: (unit, contrast)."""
+        return self.gain[:, None] * contrast ** self.exponent[:, None]
+
+    def response(self, row: dict[str, np.ndarray]) -> np.ndarray:
+        """(stimulus, unit)"""
+        distance = np.deg2rad(row["orientation"] - self.preferred[:, None])
+        tuning = np.exp(self.kappa(row["contrast"]) * (np.cos(2 * distance) - 1))
+        best = np.where(row["spatial_frequency"] == self.frequency[:, None], 1.0, 0.4)
+        modulation = 1 + np.cos(np.deg2rad(row["phase"] - 30))  # 1 on average
+        evoked = self.height(row["contrast"]) * tuning * best * modulation
+        return (evoked + self.baseline[:, None]).T
+
+
+COUNT = len(Planted.preferred)
+
+
+def responses(
+    layers: tuple[str, ...] = ("encoder.gabor_bank",), contrasts: np.ndarray = CONTRASTS
+) -> xr.Dataset:
+    """What ``record`` would have written of the planted units, in each layer the same."""
+    rows = np.array(list(itertools.product(contrasts, FREQUENCIES, PHASES, ORIENTATIONS)))
+    names = ("contrast", "spatial_frequency", "phase", "orientation")
+    columns = dict(zip(names, rows.T, strict=True)) | {"mean_luminance": np.full(len(rows), 0.5)}
+    response = Planted().response(columns)
+    units = [
+        unit_coordinates(layer, COUNT, row=3, column=4, rf_x=0.1, rf_y=-0.2) for layer in layers
+    ]
+    shape = {"channels": 1, "height_px": FIELD.height_px, "width_px": FIELD.width_px}
+    return xr.Dataset(
+        {
+            "response": (("stimulus", "unit"), np.tile(response, len(layers))),
+            "blank": ("unit", np.tile(Planted.baseline, len(layers))),
+        },
+        {
+            "family": ("stimulus", np.full(len(rows), "grating")),
+            **{name: ("stimulus", column) for name, column in columns.items()},
+            **{name: ("unit", np.concatenate([unit[name] for unit in units])) for name in units[0]},
+        },
+        {"input_format": json.dumps(shape), "pixels_per_degree": FIELD.pixels_per_degree},
+    )
+
+
+def write_run(run: Path, recorded: xr.Dataset, *, finished: bool = True) -> Path:
+    store = run / "responses.zarr" / "contrast_invariance"
+    store.parent.mkdir(parents=True)
+    array = create_store(store, recorded.drop_vars("response"), chunk=100)
+    array[:] = recorded["response"].values.astype(np.float32)
+    about = {"model": "planted vgg.pth", "protocols": ["contrast_invariance"], "seed": 3}
+    if finished:
+        (run / "run.json").write_text(json.dumps(about))
+    return run
+
+
+def von_mises_selectivity(kappa: float, offset: float = 0.0) -> float:
+    """gOSI of offset + exp(kappa (cos 2d - 1))."""
+    scale = np.exp(-kappa)
+    return float(scale * iv(1, kappa) / (offset + scale * iv(0, kappa)))
+
+
+TUNED = slice(0, 4)
+
+
+@pytest.fixture(scope="module")
+def units() -> pd.DataFrame:
+    return unit_table(responses())
+
+
+@pytest.fixture(scope="module")
+def population() -> pd.DataFrame:
+    return population_table(responses(), seed=3)
+
+
+def chosen(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    for name, value in where.items():
+        table = table[table[name] == value]
+    return table
+
+
+# One row per unit.
+
+
+def test_there_is_one_row_per_unit_with_its_place(units: pd.DataFrame) -> None:
+    assert units["channel"].tolist() == list(range(COUNT))
+    for name, value in {"row": 3, "column": 4, "rf_x": 0.1, "rf_y": -0.2}.items():
+        assert (units[name] == value).all()
+    np.testing.assert_array_equal(units["blank"], Planted.baseline)
+
+
+def test_each_unit_prefers_what_was_planted(units: pd.DataFrame) -> None:
+    np.testing.assert_array_equal(units["preferred_orientation"][TUNED], Planted.preferred[TUNED])
+    np.testing.assert_array_equal(
+        units["preferred_spatial_frequency"][TUNED], Planted.frequency[TUNED]
+    )
+    assert np.isnan(units["preferred_orientation"][COUNT - 1])
+
+
+def test_width_and_selectivity_are_those_of_the_planted_curve(units: pd.DataFrame) -> None:
+    for unit in (0, 1, 3):
+        assert units["width"][unit] == pytest.approx(Planted.width[unit], abs=0.05)
+        expected = von_mises_selectivity(float(kappa_of(Planted.width[unit])))
+        assert units["selectivity"][unit] == pytest.approx(expected, abs=1e-9)
+
+
+def test_amplitude_grows_with_the_planted_exponent(units: pd.DataFrame) -> None:
+    expected = Planted().height(CONTRASTS)
+    evoked = [0, 1, 3]
+    np.testing.assert_allclose(units["amplitude"][evoked], expected[evoked, -1])
+    np.testing.assert_allclose(
+        units["amplitude_slope"][evoked], Planted.exponent[evoked], atol=1e-12
+    )
+    ratios = expected[evoked, -1] / expected[evoked, 0]
+    np.testing.assert_allclose(units["amplitude_ratio"][evoked], ratios)
+
+
+def test_only_the_broadening_unit_changes_its_width(units: pd.DataFrame) -> None:
+    np.testing.assert_allclose(units["width_slope"][[0, 1]], 0, atol=1e-9)
+    assert units["width_slope"][3] == pytest.approx(2, abs=0.02)
+    np.testing.assert_allclose(units["selectivity_slope"][[0, 1]], 0, atol=1e-12)
+    assert units["selectivity_slope"][3] < -0.01
+    np.testing.assert_allclose(units["separability"][[0, 1]], 1)
+    assert units["separability"][3] < 0.999
+
+
+def test_a_response_above_the_blank_is_the_raw_one_less_the_blank(units: pd.DataFrame) -> None:
+    unit = 2  # that with a baseline
+    kappa = float(kappa_of(Planted.width[unit]))
+    height = float(Planted().height(CONTRASTS)[unit, -1])
+    offset = Planted.baseline[unit] / height
+    row = units.loc[unit]
+    assert row["amplitude"] == pytest.approx(height + 0.5)
+    assert row["amplitude_above_blank"] == pytest.approx(height)
+    assert row["selectivity"] == pytest.approx(von_mises_selectivity(kappa, offset), abs=1e-9)
+    assert row["selectivity_above_blank"] == pytest.approx(von_mises_selectivity(kappa), abs=1e-9)
+    assert row["width_above_blank"] == pytest.approx(Planted.width[unit], abs=0.05)
+    assert row["width"] > row["width_above_blank"] + 1
+    # Its response only scales, once the baseline is gone.
+    assert row["amplitude_slope_above_blank"] == pytest.approx(0.25)
+    assert row["separability_above_blank"] == pytest.approx(1)
+    assert row["separability"] < 0.999
+
+
+def test_without_a_baseline_both_responses_are_one(units: pd.DataFrame) -> None:
+    above = [str(name) for name in units if str(name).endswith("_above_blank")]
+    assert len(above) == 3 + len(SLOPES) + len(RATIOS) + 1
+    for name in above:
+        raw = units[name.removesuffix("_above_blank")]
+        np.testing.assert_allclose(units[name][[0, 1, 3]], raw[[0, 1, 3]], rtol=1e-12, atol=1e-12)
+
+
+def test_a_silent_unit_has_no_measure_but_its_amplitude(units: pd.DataFrame) -> None:
+    silent = units.loc[COUNT - 1]
+    assert silent["amplitude"] == 0
+    for name in ["width", "selectivity", *SLOPES, *RATIOS, "separability"]:
+        assert np.isnan(silent[name])
+
+
+def test_what_falls_below_the_blank_counts_as_nothing() -> None:
+    recorded = responses()
+    recorded["blank"][:] = 0.7
+    raw, above = (orientation_curves(recorded, baseline) for baseline in BASELINES)
+    np.testing.assert_allclose(above, np.maximum(raw - 0.7, 0))
+    assert above.dims == ("unit", "contrast", "orientation")
+    assert (above == 0).any()
+
+
+def test_a_sweep_of_one_spatial_frequency_has_no_preferred_one() -> None:
+    recorded = responses()
+    recorded = recorded.isel(stimulus=recorded["spatial_frequency"].values == 1)
+    assert "preferred_spatial_frequency" not in unit_table(recorded)
+
+
+# One row per measure of the population.
+
+
+def test_every_measure_has_its_row_for_each_baseline_range_and_contrast(
+    population: pd.DataFrame,
+) -> None:
+    of_contrast = itertools.product(
+        BASELINES, ["all"], ["width", "selectivity", "amplitude"], CONTRASTS
+    )
+    of_unit = itertools.product(
+        BASELINES, ["all", "paper"], [*SLOPES, *RATIOS, "separability"], [None]
+    )
+    keys = population[["baseline", "contrasts", "measure", "contrast"]]
+    found = [
+        (baseline, contrasts, measure, None if np.isnan(contrast) else contrast)
+        for baseline, contrasts, measure, contrast in keys.itertuples(index=False)
+    ]
+    assert sorted(found, key=str) == sorted([*of_contrast, *of_unit], key=str)
+
+
+def test_units_without_a_measure_are_not_counted(population: pd.DataFrame) -> None:
+    counts = chosen(population, baseline="raw", contrasts="all").groupby("measure")["count"]
+    assert counts.min().to_dict() == counts.max().to_dict()
+    assert counts.min().to_dict() == {
+        measure: COUNT if measure == "amplitude" else COUNT - 1
+        for measure in ["width", "selectivity", "amplitude", *SLOPES, *RATIOS, "separability"]
+    }
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_the_population_is_summed_up_from_its_units(
+    units: pd.DataFrame, population: pd.DataFrame, baseline: str
+) -> None:
+    suffix = "" if baseline == "raw" else "_above_blank"
+    rows = chosen(population, baseline=baseline, contrasts="all")
+    rows = rows[rows["contrast"].isna() | (rows["contrast"] == CONTRASTS.max())]
+    for _, row in rows.iterrows():
+        values = units[row["measure"] + suffix]
+        for statistic in ("mean", "median"):
+            expected = getattr(values, statistic)()  # pandas leaves NaN out
+            assert row[statistic] == pytest.approx(expected)
+            assert values.min() <= row[f"{statistic}_low"] <= row[statistic]
+            assert row[statistic] <= row[f"{statistic}_high"] <= values.max()
+
+
+def test_the_papers_range_is_that_of_its_contrasts_alone(population: pd.DataFrame) -> None:
+    everything = unit_table(responses())
+    papers = unit_table(responses(contrasts=CONTRASTS[1:]))
+    for contrast_range, table in {"all": everything, "paper": papers}.items():
+        rows = chosen(population, baseline="raw", contrasts=contrast_range)
+        for measure in (*SLOPES, *RATIOS):
+            (row,) = chosen(rows, measure=measure).to_dict("records")
+            assert row["mean"] == pytest.approx(table[measure].mean(), abs=1e-12)
+    assert everything["amplitude_ratio"].mean() > 2 * papers["amplitude_ratio"].mean()
+
+
+def test_without_the_papers_contrasts_there_is_no_such_range() -> None:
+    table = population_table(responses(contrasts=np.array([0.05, 0.1, 0.3])), seed=0)
+    assert set(table["contrasts"]) == {"all"}
+
+
+def test_the_same_seed_gives_the_same_intervals(population: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(population_table(responses(), seed=3), population)
+    assert not population_table(responses(), seed=4).equals(population)
+
+
+# The stimuli of the figure.
+
+
+def test_one_stimulus_is_shown_per_contrast_in_ascending_order() -> None:
+    recorded = responses()
+    shuffled = np.random.default_rng(0).permutation(recorded.sizes["stimulus"])
+    images = example_stimuli(recorded.isel(stimulus=shuffled))
+    assert images.shape == (len(CONTRASTS), FIELD.height_px, FIELD.width_px)
+    brightest, darkest = images.max((1, 2)), images.min((1, 2))
+    michelson = (brightest - darkest) / (brightest + darkest)
+    np.testing.assert_allclose(michelson, CONTRASTS, rtol=0.01)
+
+
+def test_the_shown_stimuli_differ_in_contrast_alone_and_are_oblique() -> None:
+    images = example_stimuli(responses()) - 0.5
+    for image, contrast in zip(images, CONTRASTS, strict=True):
+        np.testing.assert_allclose(image / contrast, images[-1] / CONTRASTS[-1], atol=2e-5)
+    expected = grating(FIELD, spatial_frequency=1, orientation=45, contrast=0.9)[0, 0] - 0.5
+    np.testing.assert_allclose(images[-1], expected, atol=1e-6)
+
+
+# Figures and files.
+
+
+def titles(figure: Any) -> list[str]:
+    return [title for ax in figure.axes if (title := ax.get_title(loc="left"))]
+
+
+def test_a_gabor_bank_before_and_after_normalization_makes_figure_2() -> None:
+    recorded = responses(("encoder.gabor_bank", "encoder.normalization"))
+    other = ("vgg16 features.3", responses(("features.3",)))
+    letters = "".join(title[0] for title in titles(contrast_figure(recorded, other)))
+    plt.close("all")
+    assert letters == "ABCDE"
+
+
+def test_other_networks_have_a_column_per_layer() -> None:
+    figure = contrast_figure(responses(("features.1", "features.3")))
+    plt.close("all")
+    assert titles(figure)[:2] == ["features.1 (n = 5)", "features.3 (n = 5)"]
+
+
+def test_an_analysis_is_made_anew_from_the_responses_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", responses(("encoder.gabor_bank", "layer.2")))
+    analyze(run)
+    assert plt.get_fignums() == []
+    assert sorted(path.name for path in (run / "figures").iterdir()) == [
+        "contrast_invariance.png",
+        "contrast_invariance.svg",
+    ]
+    units, population = (pd.read_csv(run / f"{name}.csv") for name in ("units", "population"))
+    assert units.groupby("layer", sort=False).size().to_dict() == {
+        "encoder.gabor_bank": COUNT,
+        "layer.2": COUNT,
+    }
+    expected = unit_table(responses())
+    for name in ("width", "selectivity_slope", "amplitude_above_blank"):
+        np.testing.assert_allclose(units[name][:COUNT], expected[name], rtol=1e-5, atol=1e-6)
+    first = {path.name: path.read_bytes() for path in run.glob("*.*") if path.is_file()}
+    (run / "units.csv").unlink()
+    analyze(run)
+    assert {path.name: path.read_bytes() for path in run.glob("*.*") if path.is_file()} == first
+    assert set(population["layer"]) == {"encoder.gabor_bank", "layer.2"}
+
+
+def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+    unfinished = write_run(tmp_path / "unfinished", responses(), finished=False)
+    for run in (unfinished, tmp_path / "nothing"):
+        with pytest.raises(
+            FileNotFoundError, match="is not a finished run: there is no"
+        ) as refused:
+            analyze(run)
+        assert str(run) in str(refused.value)
+    assert not (unfinished / "figures").exists()
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_a_picture_is_drawn_into_the_file_that_was_asked_for(tmp_path: Path, suffix: str) -> None:
+    run = write_run(tmp_path / "run", responses())
+    picture = tmp_path / f"figure.{suffix}"
+    plot(run, picture)
+    assert plt.get_fignums() == []
+    assert picture.read_bytes().startswith({"png": b"\x89PNG", "pdf": b"%PDF"}[suffix])
+    assert sorted(path.name for path in run.iterdir()) == ["responses.zarr", "run.json"]
+
+
+def test_another_run_is_panel_b_called_by_its_model_and_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "run", responses())
+    elsewhere = write_run(tmp_path / "elsewhere", responses(("features.1", "features.3")))
+    shown: list[str] = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda figure, *_, **__: shown.extend(titles(figure))
+    )
+    plot(run, tmp_path / "b.png", elsewhere=elsewhere)
+    plot(run, tmp_path / "b.png", elsewhere=elsewhere, layer="features.1")
+    panels = [title for title in shown if title.startswith("B")]
+    assert panels == ["B  planted features.3 (n = 5)", "B  planted features.1 (n = 5)"]
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_and_not_begun(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", responses())
+    picture = tmp_path / "figure.png"
+    with pytest.raises(KeyError, match=r"has no layer 'conv9'; there are encoder\.gabor_bank"):
+        plot(run, picture, elsewhere=run, layer="conv9")
+    with pytest.raises(FileNotFoundError, match="patches holds no recorded responses"):
+        plot(run, picture, protocol="contrast_invariance_patches")
+    with pytest.raises(FileNotFoundError, match=r"is not a finished run|holds no recorded"):
+        plot(run, picture, elsewhere=tmp_path)
+    with pytest.raises(ValueError, match="'abc' is not supported"):
+        plot(run, tmp_path / "figure.abc")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert plt.get_fignums() == []
+
+
+def test_a_run_that_was_interrupted_is_not_drawn(tmp_path: Path) -> None:
+    recorded = responses()
+    recorded["response"][100:] = np.nan
+    run = write_run(tmp_path / "run", recorded, finished=False)
+    with pytest.raises(FileNotFoundError, match="is not a finished run"):
+        plot(run, tmp_path / "figure.png")
+
+
+def test_another_network_for_which_there_is_no_panel_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", responses(("features.1",)))
+    with pytest.raises(ValueError, match=r"encoder\.gabor_bank"):
+        plot(run, tmp_path / "figure.png", elsewhere=run)
