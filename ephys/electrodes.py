@@ -54,7 +54,7 @@ def electrodes(
 
     def show(inputs: Tensor) -> dict[str, Tensor]:
         caught.clear()
-        with suppress(_EveryLayerAnsweredError):
+        with suppress(_EveryLayerAnswered):
             model(inputs)
         if missing := [name for name in modules if name not in caught]:
             raise KeyError(f"the forward pass does not reach {', '.join(missing)}")
@@ -70,7 +70,7 @@ def electrodes(
             if name not in caught:
                 caught[name] = readout(name, output)
             if len(caught) == len(modules):
-                raise _EveryLayerAnsweredError
+                raise _EveryLayerAnswered
 
         return hook
 
@@ -109,7 +109,7 @@ def find_layers(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     return [name for name in names if any(_fits(name, pattern) for pattern in patterns)]
 
 
-class _EveryLayerAnsweredError(Exception):
+class _EveryLayerAnswered(BaseException):
     """Ends a forward pass of which nothing more is wanted."""
 
 

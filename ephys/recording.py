@@ -18,6 +18,7 @@ from zarr.abc.store import Store
 from zarr.storage import MemoryStore
 
 from ephys.electrodes import electrodes, find_layers
+from ephys.models.devices import placement
 from ephys.models.input_format import InputFormat, own_format
 from ephys.receptive_field import Geometry, measure
 from ephys.responses import (
@@ -54,7 +55,7 @@ def record(
     Parameters
     ----------
     model : takes (batch, channel, y, x).
-    stimuli : what to show; the blank is shown as well.
+    stimuli : what to show, all of one mean luminance; the blank is shown as well.
     layers : names or globs of layers whose output is (batch, channel, row, column) or
         (batch, feature).
     readout : ``"center"`` records, for each channel, the unit whose receptive field is nearest
@@ -88,9 +89,10 @@ def record(
     input_format = input_format or own_format(model)
     field = input_format.field
     stimuli.check(field)
+    _blank_of(stimuli)
     rig = _Rig(model, find_layers(model, layers), readout, input_format, field)
     about: dict[str, str | float] = {
-        "model_sha256": _weights_sha256(model),
+        "model_sha256": _model_sha256(model),
         "stimuli_sha256": stimuli.sha256,
         "layers": ", ".join(rig.layers),
         "readout": readout,
@@ -131,9 +133,9 @@ class _Rig:
     ) -> None:
         self.model, self.layers, self.readout = model, layers, readout
         self.input_format, self.field = input_format, field
-        self.device = next(iter(model.parameters()), torch.empty(0)).device
+        self.device, self.dtype = placement(model)
         with torch.inference_mode(), electrodes(model, layers) as show:
-            outputs = show(input_format.encode(blank().render(field, device=self.device)))
+            outputs = show(self._input(blank(), field))
         self.shapes = {layer: tuple(outputs[layer].shape[1:]) for layer in layers}
         for layer, shape in self.shapes.items():
             if len(shape) not in (1, 3):
@@ -153,17 +155,24 @@ class _Rig:
         """What all units answer: float32 (stimulus, unit)."""
         layers_by_center: dict[tuple[float, float], list[str]] = {}
         for layer in self.layers:
-            center = self.places[layer].center if layer in self.places else (0.0, 0.0)
+            center = self.places[layer].center if layer in self.places else NOWHERE.center
+            if np.isnan(center).any():
+                center = (0.0, 0.0)
             layers_by_center.setdefault(center, []).append(layer)
         answers: dict[str, Tensor] = {}
         for (x, y), layers in layers_by_center.items():
-            images = stimuli.render(self.field.centered_on(x, y), device=self.device)
+            inputs = self._input(stimuli, self.field.centered_on(x, y))
             with (
                 torch.inference_mode(),
                 electrodes(self.model, layers, readout=self._read) as show,
             ):
-                answers |= show(self.input_format.encode(images))
+                answers |= show(inputs)
         return torch.cat([answers[layer] for layer in self.layers], dim=1).float().cpu().numpy()
+
+    def _input(self, stimuli: StimulusSet, field: VisualField) -> Tensor:
+        """The stimuli as the model takes them: (stimulus, channel, y, x)."""
+        images = stimuli.render(field, device=self.device)
+        return self.input_format.encode(images).to(self.dtype)
 
     def _read(self, layer: str, output: Tensor) -> Tensor:
         if output.ndim == 2:
@@ -196,7 +205,7 @@ def _central_unit(geometry: Geometry, shape: tuple[int, ...], field: VisualField
     ]
     row, column = nearest
     if geometry.status == "unknown":
-        return Place(row, column, (0.0, 0.0))
+        return Place(row, column, NOWHERE.center)
     at_row, at_column = geometry.center(row, column)
     scale = field.pixels_per_degree
     return Place(row, column, ((at_column - middle[1]) / scale, (middle[0] - at_row) / scale))
@@ -227,14 +236,24 @@ def _describe(rig: _Rig, stimuli: StimulusSet, about: dict[str, str | float]) ->
     for name in ["family", *stimuli.parameters]:
         column = stimuli.table[name]
         coordinates[name] = ("stimulus", column.values, column.attrs)
-    silence = rig.present(blank())[0]
+    silence = rig.present(_blank_of(stimuli))[0]
     attributes = {"long_name": "response to the blank", "units": "1"}
     return xr.Dataset({"blank": ("unit", silence, attributes)}, coordinates, about)
 
 
-def _weights_sha256(model: nn.Module) -> str:
-    """Identifies the model: its class, and every weight and buffer that is loaded."""
-    digest = hashlib.sha256(type(model).__qualname__.encode())
+def _blank_of(stimuli: StimulusSet) -> StimulusSet:
+    """The field of the mean luminance around which the stimuli modulate."""
+    means = np.unique(stimuli.table["mean_luminance"].values)
+    if means.size > 1:
+        raise ValueError(
+            f"stimuli of mean_luminance={means.tolist()} have no one blank; record them apart"
+        )
+    return blank(mean_luminance=float(means[0]))
+
+
+def _model_sha256(model: nn.Module) -> str:
+    """Identifies the model: its modules with their settings, and what is loaded of weights."""
+    digest = hashlib.sha256(repr(model).encode())
     for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()]):
         if not tensor.is_meta:
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

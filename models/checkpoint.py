@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -32,31 +33,58 @@ def load_checkpoint(path: Path) -> nn.Module:
     ------
     FileNotFoundError, ValueError : if there is no such file, or it is not a whole checkpoint.
     """
-    header = read_header(path)
+    header, weights = read_header(path), read_weights(path)
     if header.get("architecture") != "superres":
         raise ValueError(
             f"{path} holds weights but does not say of which network; "
             "name the network and pass the file with --weights"
         )
     try:
-        model = SuperResolution(SuperResolutionSettings(**header["settings"]))
-        model.load_state_dict(read_weights(path))
-    except (KeyError, TypeError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ValueError(f"{path} does not fit the network that it names: {first_line}") from error
+        with torch.random.fork_rng(devices=[]):  # building a network draws its initial weights
+            model = SuperResolution(SuperResolutionSettings(**header["settings"]))
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} does not fit the network that it names: {reason}") from error
     return model.eval()
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself; empty for safetensors files from elsewhere."""
     with _opened(path) as file:
-        return json.loads((file.metadata() or {}).get(HEADER, "{}"))
+        text = (file.metadata() or {}).get(HEADER, "{}")
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError:
+        header = None
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} has a damaged header: {text[:40]!r} is no JSON object")
+    return header
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name."""
     with _opened(path):
         return load_file(path)
+
+
+def read_torch_file(path: Path) -> Any:
+    """What ``torch.save`` wrote, if it is tensors and plain values; nothing in it is run.
+
+    Raises
+    ------
+    FileNotFoundError : if there is no such file.
+    ValueError : if it is damaged, or a pickle of anything else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch documents none, and raises of many kinds for damaged files
+        raise ValueError(
+            f"{path} is refused: it is damaged, or a pickle of more than tensors and plain values, "
+            "which could run code; save a state_dict() instead"
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

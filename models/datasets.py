@@ -73,7 +73,7 @@ def _photograph(path: Path, smallest_px: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a photograph; remove or replace it") from error
     if min(pixels.shape) < smallest_px:
         height, width = pixels.shape

@@ -1,6 +1,11 @@
 """Which device to run on."""
 
+from itertools import chain
+
 import torch
+from torch import nn
+
+KINDS = ("cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> str:
@@ -14,9 +19,23 @@ def choose_device(name: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
+    if name.split(":")[0] not in KINDS:
+        kinds = ", ".join(KINDS)
+        raise ValueError(f"device {name!r} is not to be had here (none of {kinds}); try cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {name!r} is not to be had here ({reason}); try cpu") from error
     return name
+
+
+def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a model is and in which precision, by its first loaded weight or buffer.
+
+    The CPU and float32 for a model with neither.
+    """
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.is_floating_point() and not tensor.is_meta:
+            return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float32

@@ -27,7 +27,7 @@ which is a switch:
   classification network only the divisor's weights (``"divisive"``).
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -68,15 +68,23 @@ class DivNormEI(nn.Module):
         projected: Projected = "all",
     ) -> None:
         super().__init__()
-        if channels % len(INITIAL_WIDTHS):
+        if channels < 1 or channels % len(INITIAL_WIDTHS):
             raise ValueError(f"channels={channels} is not a multiple of {len(INITIAL_WIDTHS)}")
+        for name, choice, choices in [
+            ("excitation_from", excitation_from, get_args(Excitation)),
+            ("projected", projected, get_args(Projected)),
+        ]:
+            if choice not in choices:
+                raise ValueError(f"{name}={choice!r} is none of {', '.join(choices)}")
         for name, size in [
             ("divisive_size", divisive_size),
             ("excitation_size", excitation_size),
             ("inhibition_size", inhibition_size),
         ]:
-            if size % 2 == 0:
-                raise ValueError(f"{name}={size} is even; a pool around a position has odd extent")
+            if size < 1 or size % 2 == 0:
+                raise ValueError(
+                    f"{name}={size} is even, or below 1; a pool around a position has odd extent"
+                )
         self.excitation_from = excitation_from
         self.projected = projected
         self.divisive = nn.Parameter(_gaussian_pools(channels, divisive_size))
@@ -103,6 +111,9 @@ class DivNormEI(nn.Module):
         pool = F.conv2d(energy, self.divisive, padding=size // 2, groups=channels)
         return energy / (pool + self.semi_saturation**2 + EPSILON)
 
+    def extra_repr(self) -> str:
+        return f"excitation_from={self.excitation_from}, projected={self.projected}"
+
     @torch.no_grad()
     def project(self) -> None:
         """Set the negative among the projected parameters to zero; call it after each step."""
@@ -124,7 +135,7 @@ def _gaussian_pools(channels: int, size: int) -> Tensor:
 
     Shape (channels, 1, size, size). Positions run from -1 to 1 across the kernel.
     """
-    position = torch.linspace(-1, 1, size)
+    position = (torch.arange(size) - size // 2) / max(size // 2, 1)
     squared_distance = position[:, None] ** 2 + position**2
     widths = torch.tensor(INITIAL_WIDTHS).repeat_interleave(channels // len(INITIAL_WIDTHS))
     widths = widths[torch.randperm(channels)]

@@ -42,6 +42,9 @@ class GaborBank(nn.Module):
         filters = torch.from_numpy(_filters()).float()
         self.register_buffer("filters", filters, persistent=False)  # (64, 1, 21, 21)
 
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
     @property
     def cells(self) -> pd.DataFrame:
         """One row per channel: size (px), orientation of the bars (degrees counter-clockwise from

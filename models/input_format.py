@@ -40,6 +40,8 @@ class InputFormat:
         for name, values in [("mean", self.mean), ("std", self.std)]:
             if len(values) not in (1, self.channels):
                 raise ValueError(f"{name} has {len(values)} values for {self.channels} channels")
+        if not all(std > 0 for std in self.std):
+            raise ValueError(f"std={self.std} holds one that is not above 0")
 
     def encode(self, images: Tensor) -> Tensor:
         """(batch, 1 or channels, y, x) in [0, 1] to what the model takes."""
@@ -51,7 +53,9 @@ class InputFormat:
     @property
     def field(self) -> VisualField:
         """The visual field of an input image; 8 degrees wide if the model has no scale."""
-        scale = self.pixels_per_degree or self.width_px / DEFAULT_DEGREES
+        scale = self.pixels_per_degree
+        if scale is None:
+            scale = self.width_px / DEFAULT_DEGREES
         return VisualField(self.height_px, self.width_px, scale)
 
     def resized(self, size_px: int | None = None, degrees: float | None = None) -> "InputFormat":

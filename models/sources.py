@@ -1,14 +1,14 @@
 """Where models come from: a name or a file, to a module on the CPU in evaluation mode."""
 
 import difflib
-import pickle
+import sys
 from importlib.resources import files
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ephys.models.checkpoint import load_checkpoint, read_weights
+from ephys.models.checkpoint import load_checkpoint, read_torch_file, read_weights
 from ephys.models.input_format import InputFormat
 from ephys.models.vgg import INPUT_FORMATS, PUBLISHED, vgg16
 
@@ -73,17 +73,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == ".safetensors":
         return read_weights(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is refused: it is a pickle of more than tensors, which could run code, or "
-            "damaged; save the model's state_dict() instead"
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is damaged or not a torch file") from error
+    state = read_torch_file(path)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path} is not a state_dict, a dictionary of tensors")
     return state
@@ -103,24 +93,33 @@ def _vgg16(weights: Path | None, input_format: str | None, device: str) -> nn.Mo
 
 
 def fetch(url: str) -> dict[str, Tensor]:
-    """Published weights, kept in torch's cache, with the hash in their name checked.
+    """Published weights, kept in torch's cache; a file's name ends in its hash, which is checked.
 
     Raises
     ------
     ConnectionError : if they cannot be fetched; the message says which file to get.
     ValueError : if what came does not have the hash.
     """
+    name = url.rsplit("/", 1)[-1]
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        sha256_prefix = name.rsplit("-", 1)[-1].split(".")[0]
+        try:
+            torch.hub.download_url_to_file(
+                url, str(kept), hash_prefix=sha256_prefix, progress=sys.stderr.isatty()
+            )
+        except OSError as error:
+            raise ConnectionError(
+                f"cannot fetch {url} ({error}); get that file elsewhere and pass it with "
+                "--weights FILE --input-format torchvision"
+            ) from error
+        except RuntimeError as error:
+            raise ValueError(f"what came from {url} is not the published file ({error})") from error
     try:
-        return torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", check_hash=True, weights_only=True
-        )
-    except OSError as error:
-        raise ConnectionError(
-            f"cannot fetch {url} ({error}); get that file elsewhere and pass it with "
-            "--weights FILE --input-format torchvision"
-        ) from error
-    except RuntimeError as error:
-        raise ValueError(f"what came from {url} is not the published file ({error})") from error
+        return read_state_dict(kept)
+    except ValueError as error:
+        raise ValueError(f"{error}. It came from {url}; remove it to fetch it again") from error
 
 
 def _format(name: str) -> InputFormat:

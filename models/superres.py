@@ -114,7 +114,7 @@ def reduce(images: Tensor) -> Tensor:
 
 
 def enlarge(images: Tensor, mode: Literal["bilinear", "bicubic"]) -> Tensor:
-    """Four times the height and the width, by interpolation."""
+    """Four times the height and the width, by interpolation, torch's (bicubic with a = -0.75)."""
     return F.interpolate(images, scale_factor=FACTOR, mode=mode, align_corners=False)
 
 

@@ -4,6 +4,7 @@ Everything random comes from the seed: the initial weights, and for each step it
 that was stopped and resumed therefore gives, bit for bit, the network of one that was not.
 """
 
+import hashlib
 import io
 import math
 import platform
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ephys.models.checkpoint import save_checkpoint, write_atomically
+from ephys.models.checkpoint import read_torch_file, save_checkpoint, write_atomically
 from ephys.models.datasets import photographs, random_crops, split_folder
 from ephys.models.image_quality import psnr, ssim
 from ephys.models.superres import (
@@ -103,13 +104,14 @@ def train_superres(
     validation_crops = random_crops(validation, VALIDATION_CROPS, size, rng)
     targets = torch.from_numpy(validation_crops).to(device)
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(training.seed)
         model = SuperResolution(network)
     # A quarter faster on a CPU; the stub of ``to`` does not know it.
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
-    settings = {"network": asdict(network), "training": asdict(training)}
+    data_of = {"photographs": len(train), "photographs_sha256": _sha256(train)}
+    settings = {"network": asdict(network), "training": asdict(training), "data": data_of}
     history: list[dict[str, float]] = []
     first_step = 0
     if resume:
@@ -143,8 +145,8 @@ def train_superres(
             loss = _step(model, optimizer, torch.from_numpy(crops).to(device))
             if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"the loss is {loss} at step {step}; lower --learning-rate. "
-                    f"The last good state is in {state_path}"
+                    f"the loss is {loss} at step {step}; lower --learning-rate from "
+                    f"{training.learning_rate:g}, and train anew with --overwrite"
                 )
             done = step + 1
             if done % VALIDATE_EVERY == 0 or done == training.steps:
@@ -153,9 +155,9 @@ def train_superres(
                 steps.set_postfix({name: f"{value:.4g}" for name, value in history[-1].items()})
                 save_state(done)
 
-    evaluation = evaluate(model, test, quiet=quiet)
+    evaluation = evaluate(model, test, tile_px=size, quiet=quiet)
     notes = {
-        "training": {**asdict(training), "data": "BSDS500 train", "device": device, **_versions()},
+        "training": {**asdict(training), **data_of, "device": device, **_versions()},
         "history": history,
         "evaluation": evaluation,
     }
@@ -165,14 +167,14 @@ def train_superres(
 
 
 def evaluate(
-    model: SuperResolution, images: list[np.ndarray], *, quiet: bool = True
+    model: SuperResolution, images: list[np.ndarray], *, tile_px: int = 48, quiet: bool = True
 ) -> dict[str, float]:
     """Mean PSNR (dB) and SSIM over whole photographs, of the network and of interpolation.
 
     Each photograph loses the rows and columns beyond a multiple of 4, and is made coarse as in
     training. ``bilinear`` is the very image that the network is given; ``bicubic`` enlarges the
     same few pixels the usual way. ``network`` sees the photograph whole; ``network_in_tiles`` sees
-    it in squares of the size of its training crops, in which the border is as near as it was then.
+    it in squares of ``tile_px``, in which the border is as near as in its training crops.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -186,7 +188,7 @@ def evaluate(
             bilinear = enlarge(small, "bilinear")
             shown = {
                 "network": model(bilinear),
-                "network_in_tiles": _in_tiles(model, target),
+                "network_in_tiles": _in_tiles(model, target, tile_px),
                 "bicubic": enlarge(small, "bicubic").clamp(0, 1),
                 "bilinear": bilinear,
             }
@@ -202,13 +204,12 @@ def evaluate(
     return {"photographs": len(images), **means}
 
 
-def _in_tiles(model: SuperResolution, target: Tensor) -> Tensor:
-    """What the network makes of a photograph (1, 1, height, width) in squares of its input size;
-    the last of a row or column reaches back over the one before."""
-    size = model.input_format.height_px
+def _in_tiles(model: SuperResolution, target: Tensor, size: int) -> Tensor:
+    """What the network makes of a photograph (1, 1, height, width) in squares; the last of a row
+    or column reaches back over the one before."""
     height, width = target.shape[-2:]
     corners = [
-        (min(top, height - size), min(left, width - size))
+        (max(min(top, height - size), 0), max(min(left, width - size), 0))
         for top in range(0, height, size)
         for left in range(0, width, size)
     ]
@@ -251,7 +252,9 @@ def _check_output(out: Path, state_path: Path, resume: bool, overwrite: bool) ->
 def _read_state(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"nothing to resume: there is no {path}")
-    state = torch.load(path, weights_only=True)
+    state = read_torch_file(path)
+    if not isinstance(state, dict) or "settings" not in state:
+        raise ValueError(f"{path} is not the state of a training")
     for part, chosen in settings.items():
         for name, value in chosen.items():
             before = state["settings"][part].get(name)
@@ -272,6 +275,14 @@ def _deterministic() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         torch.backends.cudnn.benchmark = benchmark
+
+
+def _sha256(images: list[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{image.shape}".encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -72,7 +72,7 @@ def vgg16(weights: dict[str, Tensor], input_format: InputFormat, device: str = "
             raise ValueError(f"{name} has shape {shapes[0]}, and in VGG-16 {shapes[1]}")
     if not weights:
         raise ValueError("the file holds no weights")
-    weights = {name: tensor.to(device) for name, tensor in weights.items()}
+    weights = {name: tensor.to(device, torch.float32) for name, tensor in weights.items()}
     model.load_state_dict(weights, strict=False, assign=True)
     for name, module in model.named_modules():
         if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
