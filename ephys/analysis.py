@@ -64,12 +64,16 @@ def plot(
 
     Raises
     ------
-    FileNotFoundError, KeyError : if a run, its protocol or its layer is not there.
-    ValueError : for a kind of picture that matplotlib does not write.
+    FileNotFoundError, KeyError : if a run, its protocol or its layer is not there, or unfinished.
+    ValueError : for a kind of picture that matplotlib does not write, and for another run beside
+        one whose figure has no panel B.
     """
+    read_about(run)
     responses = read_responses(run, protocol)
     other = None
     if elsewhere is not None:
+        if BEFORE not in responses["layer"].values:
+            raise ValueError(f"{run} has no layer {BEFORE}, so its figure has no panel for another")
         layers = dict(by_layer(read_responses(elsewhere, protocol)))
         name = layer or list(layers)[-1]
         if name not in layers:
@@ -105,6 +109,8 @@ def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataA
     baseline : ``"raw"``, or ``"above blank"``: the blank's response subtracted, and what is below
         it zero.
     """
+    if baseline not in BASELINES:
+        raise ValueError(f"baseline={baseline!r} is none of {', '.join(BASELINES)}")
     curves = tuning_curve(responses, "orientation", by="contrast")
     return curves if baseline == "raw" else (curves - curves["blank"]).clip(min=0)
 

@@ -1,12 +1,13 @@
 """The command line: a caption under the library. Everything heavy is imported inside a command."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-REFUSALS = (ValueError, KeyError, OSError, FloatingPointError)
+REFUSALS = (ValueError, KeyError, OSError, FloatingPointError, RuntimeError)
 INTERRUPTED = 130
 
 
@@ -17,18 +18,20 @@ class Rig(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's writes, given up
             click.echo("\nInterrupted. Run the same command with --resume to go on.", err=True)
             sys.exit(INTERRUPTED)
         except REFUSALS as error:
-            if ctx.params["debug"]:
+            if ctx.params["debug"] or isinstance(error, click.exceptions.Exit):  # a RuntimeError
                 raise
             raise click.ClickException(_one_line(error)) from error
 
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error.args[0] if error.args else error)  # str(KeyError) would add quotes
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = str(error.args[0] if error.args else error)  # str(KeyError) would add quotes
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 @click.group(cls=Rig, context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,7 +73,9 @@ input_format_option = click.option(
 @click.option("--degrees", type=float, help="Width of the image in degrees; default: model's.")
 @device_option
 @click.option("--batch-size", default=64, show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap."
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
 @click.option("--json", "as_json", is_flag=True, help="Print the population's table as JSON.")
@@ -212,14 +217,12 @@ def protocols() -> None:
 
 
 def _print_run(run: Path, as_json: bool) -> None:
-    import pandas as pd
+    from ephys.report import read_population, summary
 
-    population = pd.read_csv(run / "population.csv")
+    population = read_population(run)
     if as_json:
         click.echo(population.to_json(orient="records"))
         return
-    from ephys.report import summary
-
     click.echo(summary(population))
     click.echo(f"{run / 'report.html'}")
 

@@ -55,7 +55,7 @@ def probe(
     source, command : where the model is from and what was typed, to be noted with the responses.
     readout, input_format, batch_size : see ``record``.
     seed : of the bootstrap.
-    resume, overwrite : what to do with a run that is there already.
+    resume, overwrite : what to do with a run that is there already; of both, resume.
     quiet : no progress on stderr.
 
     Returns
@@ -78,9 +78,15 @@ def probe(
         "batch_size": batch_size,
     }
     sets = {name: stimulus_set(name) for name in protocols}
+    if not sets:
+        raise ValueError(
+            f"protocols={list(protocols)} names none; there are {', '.join(PROTOCOLS)}"
+        )
+    if seed < 0:
+        raise ValueError(f"seed={seed} is below 0")
     for stimuli in sets.values():
         stimuli.check(input_format.field)
-    if overwrite and out.exists():
+    if overwrite and not resume and out.exists():
         record(model, stimuli[:1], **how)  # refuses, if it must, before anything is lost
         shutil.rmtree(out)
     source = source or type(model).__name__
@@ -94,7 +100,7 @@ def probe(
             provenance={"model": source, "protocol": name, "command": command},
             quiet=quiet,
         )
-    about = {"model": source, "protocols": list(protocols), "seed": seed, "command": command}
+    about = {"model": source, "protocols": list(sets), "seed": seed, "command": command}
     (out / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
     analyze(out)
     return out

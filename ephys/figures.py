@@ -78,8 +78,17 @@ def figure2(
     ----------
     before, after, elsewhere : ``(unit, contrast, orientation)``; what is not given is left out.
     stimuli : one image in [0, 1] per contrast of ``before``: (contrast, y, x).
+
+    Raises
+    ------
+    ValueError : if the other network was shown other contrasts.
     """
     contrasts = before["contrast"].values
+    if elsewhere is not None and not np.array_equal(elsewhere["contrast"], contrasts):
+        raise ValueError(
+            f"{elsewhere_name} was shown contrasts {elsewhere['contrast'].values.tolist()}, "
+            f"not {contrasts.tolist()}"
+        )
     panels = {"A  before normalization": before}
     if elsewhere is not None:
         panels[f"B  {elsewhere_name}"] = elsewhere

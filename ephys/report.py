@@ -23,7 +23,7 @@ SLOPES = {
 def write_report(run: Path) -> None:
     """Write ``report.html`` from the tables, figures and ``run.json`` of a run."""
     about = json.loads((run / "run.json").read_text())
-    population = pd.read_csv(run / "population.csv")
+    population = read_population(run)
     protocols = []
     for name in about["protocols"]:
         table = population[population["protocol"] == name]
@@ -46,6 +46,12 @@ def write_report(run: Path) -> None:
     (run / "report.html").write_text(page, encoding="utf-8")
 
 
+def read_population(run: Path) -> pd.DataFrame:
+    """The table of a run; names stay names, also those that look like numbers."""
+    names = {"layer": str, "protocol": str}
+    return pd.read_csv(run / "population.csv", dtype=names, keep_default_na=False, na_values="")
+
+
 def summary(population: pd.DataFrame) -> str:
     """The answer for a terminal: medians over units of the raw responses, with intervals."""
     columns = ["selectivity_slope", "width_slope", "amplitude_slope", "separability"]
@@ -53,11 +59,11 @@ def summary(population: pd.DataFrame) -> str:
     lines = []
     for protocol, rows in _raw(population, "all").groupby("protocol", sort=False):
         lines += [f"{protocol}: medians over units [95 % interval] as contrast grows"]
-        lines += [f"  {'layer':24}" + "".join(f"{head:>21}" for head in heads)]
+        lines += [f"  {'layer':24}" + "".join(f" {head:>20}" for head in heads)]
         for layer, part in rows.groupby("layer", sort=False):
             measures = _measures(part)
             cells = [_interval(measures[name]) for name in columns]
-            lines += [f"  {layer:24}" + "".join(f"{cell:>21}" for cell in cells)]
+            lines += [f"  {layer:24}" + "".join(f" {cell:>20}" for cell in cells)]
     return "\n".join(lines)
 
 
@@ -67,9 +73,10 @@ def answer(population: pd.DataFrame) -> list[str]:
     for layer, part in _raw(population, "all").groupby("layer", sort=False):
         low, high = part["contrast"].min(), part["contrast"].max()
         measures = _measures(part[part["contrast"].isna()])
-        ratio = measures["amplitude_ratio"]["median"]
+        ratio = measures["amplitude_ratio"]
+        growth = f"{ratio['median']:.3g}-fold" if ratio["count"] else "from nothing"
         sentences.append(
-            f"{layer}: from {low:.0%} to {high:.0%} contrast the peak grows {ratio:.3g}-fold; per "
+            f"{layer}: from {low:.0%} to {high:.0%} contrast the peak grows {growth}; per "
             f"doubling of contrast the half-width changes by {_interval(measures['width_slope'])} "
             f"degrees and the selectivity by {_interval(measures['selectivity_slope'])}."
         )

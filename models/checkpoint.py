@@ -6,6 +6,7 @@ Nothing in such a file is ever run.
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def read_torch_file(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the kind of pickle; what matters is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch documents none, and raises of many kinds for damaged files
         raise ValueError(
             f"{path} is refused: it is damaged, or a pickle of more than tensors and plain values, "

@@ -81,7 +81,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def _vgg16(weights: Path | None, input_format: str | None, device: str) -> nn.Module:
     if weights is None:
-        return vgg16(fetch(PUBLISHED), _format(input_format or "torchvision"), device)
+        if input_format not in (None, "torchvision"):
+            raise ValueError(f"torchvision's published weights do not take {input_format!r} input")
+        return vgg16(fetch(PUBLISHED), _format("torchvision"), device)
     if input_format is None:
         raise ValueError(f"which input does {weights} take? pass --input-format {FORMAT_HINT}")
     chosen = _format(input_format)

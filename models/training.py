@@ -135,6 +135,8 @@ def train_superres(
     out.parent.mkdir(parents=True, exist_ok=True)
     quiet = quiet or not sys.stderr.isatty()
     steps = tqdm(range(first_step, training.steps), "train", disable=quiet, initial=first_step)
+    if not resume:
+        save_state(0)  # so that there is something to resume from the start
     with _deterministic():
         for step in steps:
             rng = np.random.default_rng([training.seed, step])

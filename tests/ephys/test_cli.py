@@ -519,7 +519,7 @@ def interrupted_when(there: Callable[[], bool], slowed: str, arguments: list[str
 
     ``slowed`` is code that gives it the time to be interrupted in.
     """
-    code = f"import time\n{slowed}\nfrom ephys.cli import main\nmain({arguments!r})"
+    code = f"{slowed}\nfrom ephys.cli import main\nmain({arguments!r})"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -544,16 +544,18 @@ ADVICE = "Interrupted. Run the same command with --resume to go on."
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed() -> None:
-    slowed = (
+    slowed = (  # so that it comes in the middle of a write
+        "import asyncio\n"
         "from functools import partial\n"
-        "from ephys.stimuli import StimulusSet, protocols\n"
+        "from zarr.storage import LocalStore\n"
+        "from ephys.stimuli import protocols\n"
         f"small = partial(protocols.contrast_invariance, **{SMALL!r})\n"
         "protocols.PROTOCOLS['small'] = small\n"
-        "render = StimulusSet.render\n"
-        "def slow(*a, **k):\n"
-        "    time.sleep(0.1)\n"
-        "    return render(*a, **k)\n"
-        "StimulusSet.render = slow"
+        "write = LocalStore.set\n"
+        "async def slow(self, key, *a, **k):\n"
+        "    await write(self, key, *a, **k)\n"
+        "    await asyncio.sleep(0.5 if 'response/' in key else 0)\n"
+        "LocalStore.set = slow"
     )
     run = Path("run")
     store = run / "responses.zarr" / "small"
@@ -577,6 +579,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed() -> None:
 def test_ctrl_c_leaves_a_training_that_can_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = {"VALIDATE_EVERY": 2, "VALIDATION_CROPS": 4}
     slowed = (
+        "import time\n"
         "from ephys.models import training\n"
         f"vars(training).update({quick!r})\n"
         "step = training._step\n"

@@ -268,14 +268,16 @@ def test_a_loss_that_is_no_number_is_refused_and_the_state_kept(
     assert_same_network(tmp_path / "whole", tmp_path / "out")
 
 
-def test_a_state_that_was_never_saved_is_not_pointed_to(
+def test_a_training_that_is_stopped_before_its_first_step_can_be_resumed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop_at(monkeypatch, 0, math.nan)
-    with pytest.raises(FloatingPointError, match="at step 0") as refusal:
-        train(data, tmp_path / "out")
-    assert not (tmp_path / "out.training").exists()
-    assert "out.training" not in str(refusal.value)
+    train(data, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        stop_at(patched, 0)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, tmp_path / "out")
+    train(data, tmp_path / "out", resume=True)
+    assert_same_network(tmp_path / "whole", tmp_path / "out")
 
 
 def test_the_loss_falls(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

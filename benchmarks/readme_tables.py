@@ -1,0 +1,92 @@
+"""Print the README's tables from ``benchmarks/results``: ``python benchmarks/readme_tables.py``.
+
+Every cell is the mean over the three seeds, and in brackets the lowest and the highest of them. The
+Gabor bank is fixed, so it has one value.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+RESULTS = Path(__file__).parent / "results"
+ROWS = {
+    "before: Gabor bank": ("superres-gabor", "encoder.gabor_bank"),
+    "`superres-divnormei`": ("superres-divnormei", "encoder.normalization"),
+    "`superres-divnormei-eq3`": ("superres-divnormei-eq3", "encoder.normalization"),
+    "`superres-divnorm`": ("superres-divnorm", "encoder.normalization"),
+}
+SLOPES = {
+    "amplitude_slope": "amplitude exponent",
+    "width_slope": "half-width (degrees)",
+    "selectivity_slope": "gOSI",
+    "separability": "separability",
+}
+
+
+def main() -> None:
+    print(by_contrast("selectivity"), slopes("raw"), slopes("above blank"), quality(), sep="\n\n")
+
+
+def by_contrast(measure: str, *, baseline: str = "raw", size_px: int = 48) -> str:
+    """Means over units at each contrast."""
+    table = _contrast_table(baseline, size_px)
+    table = table[(table["measure"] == measure) & table["contrast"].notna()]
+    contrasts = sorted(table["contrast"].unique())
+    lines = [_line(["", *(f"{contrast:.0%}" for contrast in contrasts)]), _rule(len(contrasts) + 1)]
+    for label, (network, layer) in ROWS.items():
+        part = table[(table["network"] == network) & (table["layer"] == layer)]
+        cells = [_cell(part.loc[part["contrast"] == contrast, "mean"]) for contrast in contrasts]
+        lines.append(_line([label, *cells]))
+    return "\n".join(lines)
+
+
+def slopes(baseline: str, *, size_px: int = 48) -> str:
+    """Medians over units of what contrast does, all contrasts."""
+    table = _contrast_table(baseline, size_px)
+    table = table[table["contrasts"] == "all"]
+    lines = [_line(["", *SLOPES.values()]), _rule(len(SLOPES) + 1)]
+    for label, (network, layer) in ROWS.items():
+        part = table[(table["network"] == network) & (table["layer"] == layer)]
+        cells = [_cell(part.loc[part["measure"] == measure, "median"]) for measure in SLOPES]
+        lines.append(_line([label, *cells]))
+    return "\n".join(lines)
+
+
+def quality() -> str:
+    """PSNR and SSIM on the test photographs."""
+    table = pd.read_csv(RESULTS / "superres_quality.csv")
+    columns = ["psnr_network", "ssim_network", "psnr_network_in_tiles", "ssim_network_in_tiles"]
+    heads = ["PSNR, whole", "SSIM, whole", "PSNR, in tiles", "SSIM, in tiles"]
+    lines = [_line(["", *heads]), _rule(len(columns) + 1)]
+    for network, part in table.groupby("network", sort=False):
+        lines.append(_line([f"`{network}`", *(_cell(part[column]) for column in columns)]))
+    for other in ("bicubic", "bilinear"):
+        cells = [_cell(table[f"{measure}_{other}"].iloc[:1]) for measure in ("psnr", "ssim")]
+        lines.append(_line([other, *cells, *cells]))
+    return "\n".join(lines)
+
+
+def _contrast_table(baseline: str, size_px: int) -> pd.DataFrame:
+    table = pd.read_csv(RESULTS / "superres_contrast.csv")
+    return table[(table["baseline"] == baseline) & (table["size_px"] == size_px)]
+
+
+def _cell(seeds: pd.Series) -> str:
+    mean, low, high = (_number(value) for value in (seeds.mean(), seeds.min(), seeds.max()))
+    return mean if len(seeds) == 1 else f"{mean} ({low} to {high})"
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+if __name__ == "__main__":
+    main()
