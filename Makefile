@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: setup probe figure2 test lint types bench weights clean
+.PHONY: setup probe figure2 test lint types weights clean
 
 setup: $(READY)
 

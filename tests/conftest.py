@@ -6,10 +6,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).parent.parent
 
 mpl.use("Agg")
+torch.set_num_threads(1)  # the tests' arrays are small, and idle threads cost more than they give
 
 
 @pytest.fixture(scope="session")
