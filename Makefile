@@ -9,8 +9,8 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
+	$(BIN)/pip install -qq --constraint constraints.txt pip
+	$(BIN)/pip install -qq --constraint constraints.txt --group dev --editable .
 	touch $@
 
 probe: $(READY) ## show the shipped network the gratings

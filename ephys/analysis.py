@@ -45,8 +45,9 @@ def analyze(run: Path) -> None:
             units.append(labeled(where, unit_table(layer_responses)))
             population.append(labeled(where, population_table(layer_responses, about["seed"])))
         figure = contrast_figure(responses)
-        for suffix in ("png", "svg"):
-            figure.savefig(run / "figures" / f"{protocol}.{suffix}", dpi=150)
+        figure.savefig(run / "figures" / f"{protocol}.png", dpi=150)
+        figure.set_layout_engine("none")  # it is laid out by now
+        figure.savefig(run / "figures" / f"{protocol}.svg")
     pd.concat(units).to_csv(run / "units.csv", index=False)
     pd.concat(population).to_csv(run / "population.csv", index=False)
     write_report(run)

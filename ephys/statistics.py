@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-CHUNK = 64  # resamples at a time, which bounds the memory
+CHUNK_VALUES = 2**22  # drawn at a time, which bounds the memory
 
 
 def bootstrap_interval(
@@ -47,8 +47,9 @@ def bootstrap_interval(
     data = units_first.values.astype(float)
     rng = np.random.default_rng(seed)
     drawn = []
-    for start in range(0, resamples, CHUNK):
-        rows = rng.integers(len(data), size=(min(CHUNK, resamples - start), len(data)))
+    chunk = max(1, CHUNK_VALUES // max(data.size, 1))
+    for start in range(0, resamples, chunk):
+        rows = rng.integers(len(data), size=(min(chunk, resamples - start), len(data)))
         drawn.append(reduce(data[rows], axis=1))
     tail = (1 - level) / 2
     low, high = _quantiles(np.concatenate(drawn), (tail, 1 - tail))
