@@ -168,8 +168,16 @@ def _stimulus_strip(
         ax.set(xticks=[], yticks=[], xlabel=f"{contrast:.0%}")
         ax.spines[:].set(color=color, linewidth=4)
         if index == 0:
-            title = ax.set_title("E  contrast, and the color of its curve", loc="left", fontsize=10)
-            title.set_in_layout(False)  # it may reach over the next stimuli
+            ax.set_title("E", loc="left", fontsize=10)
+            label = ax.annotate(
+                "contrast, and the color of its curve",
+                (0, 1),
+                xytext=(14, 6),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                fontsize=10,
+            )
+            label.set_in_layout(False)  # it reaches over the next stimuli
 
 
 def _orientation_axis(ax: Axes) -> None:

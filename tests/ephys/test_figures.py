@@ -213,7 +213,10 @@ def test_figure_2_has_its_five_panels(whole: Figure) -> None:
     )
     assert d.startswith("D  ")
     assert "model" in d  # nobody's data, and says so
-    assert e.startswith("E  contrast")
+    assert e == "E"
+    assert [text.get_text() for text in titled(whole, "E").texts] == [
+        "contrast, and the color of its curve"
+    ]
     for panel, factor, units in (("A", 1, 3), ("B", 3, 2), ("C", 2, 3)):
         raw = titled(whole, f"{panel}  ")
         for line, gain in zip(curves_of(raw), GAINS[:units].mean(0), strict=True):
@@ -287,7 +290,7 @@ def test_no_title_runs_into_another_or_off_the_page(whole: Figure) -> None:
         for text in [*ax.texts, ax._left_title]  # type: ignore[attr-defined]
         if text.get_text()
     ]
-    assert len(boxes) == 5
+    assert len(boxes) == 6  # five letters, and the words beside the last
     for index, box in enumerate(boxes):
         assert box.x0 >= 0
         assert box.x1 <= whole.bbox.width
