@@ -20,7 +20,8 @@ figure2: $(READY) ## the README's figure, with VGG-16 from $EPHYS_DATA as panel 
 	$(BIN)/ephys probe --overwrite
 	$(BIN)/ephys probe vgg16 --weights $(EPHYS_DATA)/vgg16_imagenet/vgg16_conv_head.safetensors \
 	  --input-format caffe --size 48 --degrees 3.2 --protocol contrast_invariance --overwrite
-	$(BIN)/ephys plot runs/superres-divnormei runs/vgg16 -o notebooks/figure2.png
+	$(BIN)/ephys plot runs/superres-divnormei runs/vgg16 --name 'VGG-16 conv1_2' \
+	  -o notebooks/figure2.png
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

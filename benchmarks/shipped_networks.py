@@ -131,11 +131,19 @@ def ship(name: str, quality: pd.DataFrame, tuning: pd.DataFrame, out: Path) -> N
         command=command_line(name, chosen, "BSDS500", f"{name}.safetensors"),
         chosen=chosen,
         training=", ".join(f"{key} {value}" for key, value in notes["training"].items()),
-        settings=", ".join(f"{key} {value}" for key, value in notes["settings"].items()),
+        settings=", ".join(f"{key} {value}" for key, value in settings_of(notes).items()),
         quality=quality_table(quality),
         tuning=tuning_table(tuning[tuning["network"] == name]),
     )
     (WEIGHTS / f"{name}.md").write_text(card)
+
+
+def settings_of(notes: dict) -> dict[str, str | int]:
+    """The settings that mean something for this network."""
+    settings = dict(notes["settings"])
+    used = {"none": 1, "divnorm": 3, "divnormei": len(settings)}[settings["normalization"]]
+    order = ["normalization", "divisive_size", "projected", *settings]
+    return {key: settings[key] for key in list(dict.fromkeys(order))[:used]}
 
 
 def quality_table(quality: pd.DataFrame) -> str:
@@ -173,14 +181,16 @@ def tuning_table(tuning: pd.DataFrame) -> str:
 
 CARD = """# {name}
 
-{what}. A super-resolution encoder-decoder after Veerabadran, Raina & de Sa (2021), trained
-self-supervised on photographs; what it is for is to be probed.
+Normalization: {what}.
+
+A super-resolution encoder-decoder after Veerabadran, Raina & de Sa (2021), trained self-supervised
+on photographs; what it is for is to be probed.
 
 **Input** luminance in [0, 1], one channel, 48 x 48 pixels or any larger size, 15 pixels per degree,
 a photograph reduced to a quarter and brought back to size (bilinear, no antialiasing).
 
 **Made by** `{command}`, one thread; all networks and this card by `make weights`.
-Of the seeds below it is seed {chosen}, the one with the median PSNR on whole photographs.
+Of the three seeds below it is seed {chosen}, the one with the median PSNR on whole photographs.
 
 **Settings** {settings}.
 

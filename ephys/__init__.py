@@ -10,19 +10,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ephys import analysis as analysis
     from ephys import contrast as contrast
+    from ephys import electrodes as electrodes
     from ephys import experiment as experiment
     from ephys import figures as figures
     from ephys import models as models
+    from ephys import receptive_field as receptive_field
+    from ephys import recording as recording
+    from ephys import reference as reference
+    from ephys import report as report
     from ephys import responses as responses
     from ephys import selectivity as selectivity
     from ephys import statistics as statistics
     from ephys import stimuli as stimuli
     from ephys import tuning as tuning
+    from ephys import visual_field as visual_field
     from ephys.experiment import probe as probe
     from ephys.recording import record as record
     from ephys.visual_field import VisualField as VisualField
 
 MODULES = (
+    "visual_field",
+    "report",
+    "reference",
+    "recording",
+    "receptive_field",
+    "electrodes",
     "analysis",
     "contrast",
     "experiment",

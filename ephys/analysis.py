@@ -26,8 +26,12 @@ RANGES = ("all", "paper")  # of contrasts
 BEFORE, AFTER = "encoder.gabor_bank", "encoder.normalization"
 
 
-def analyze(run: Path) -> None:
+def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
     """Write ``units.csv``, ``population.csv``, ``figures/`` and ``report.html`` anew.
+
+    Parameters
+    ----------
+    about : what ``run.json`` is going to say; by default what it says.
 
     Raises
     ------
@@ -35,7 +39,7 @@ def analyze(run: Path) -> None:
     """
     from ephys.report import write_report
 
-    about = read_about(run)
+    about = about or read_about(run)
     units, population = [], []
     (run / "figures").mkdir(exist_ok=True)
     for protocol in about["protocols"]:
@@ -50,7 +54,7 @@ def analyze(run: Path) -> None:
         figure.savefig(run / "figures" / f"{protocol}.svg")
     pd.concat(units).to_csv(run / "units.csv", index=False)
     pd.concat(population).to_csv(run / "population.csv", index=False)
-    write_report(run)
+    write_report(run, about)
 
 
 def plot(
@@ -60,8 +64,14 @@ def plot(
     elsewhere: Path | None = None,
     protocol: str = "contrast_invariance",
     layer: str | None = None,
+    name: str | None = None,
 ) -> None:
     """Draw the figure of a run into a file, with a layer of another run as panel B of Figure 2.
+
+    Parameters
+    ----------
+    layer : of the other run; by default its last.
+    name : title of panel B; by default the other run's model and the layer.
 
     Raises
     ------
@@ -69,17 +79,20 @@ def plot(
     ValueError : for a kind of picture that matplotlib does not write, and for another run beside
         one whose figure has no panel B.
     """
-    read_about(run)
+    recorded = read_about(run)["protocols"]
+    if protocol not in recorded:
+        raise KeyError(f"{run} has no protocol {protocol!r}; there are {', '.join(recorded)}")
     responses = read_responses(run, protocol)
     other = None
     if elsewhere is not None:
         if BEFORE not in responses["layer"].values:
             raise ValueError(f"{run} has no layer {BEFORE}, so its figure has no panel for another")
         layers = dict(by_layer(read_responses(elsewhere, protocol)))
-        name = layer or list(layers)[-1]
-        if name not in layers:
-            raise KeyError(f"{elsewhere} has no layer {name!r}; there are {', '.join(layers)}")
-        other = f"{read_about(elsewhere)['model'].split()[0]} {name}", layers[name]
+        layer = layer or list(layers)[-1]
+        if layer not in layers:
+            raise KeyError(f"{elsewhere} has no layer {layer!r}; there are {', '.join(layers)}")
+        model = Path(read_about(elsewhere)["model"].split(" with weights ")[0]).stem
+        other = name or f"{model} {layer}", layers[layer]
     contrast_figure(responses, other).savefig(picture, dpi=150)
 
 
@@ -179,13 +192,11 @@ def contrast_figure(
     stimuli = example_stimuli(responses)
     if BEFORE not in curves:
         return tuning_by_layer(curves, stimuli=stimuli)
-    if elsewhere is None:
-        return figure2(curves[BEFORE], curves.get(AFTER), stimuli=stimuli)
-    name, others = elsewhere
+    name, others = elsewhere or ("", None)
     return figure2(
         curves[BEFORE],
         curves.get(AFTER),
-        orientation_curves(others),
+        None if others is None else orientation_curves(others),
         stimuli=stimuli,
         elsewhere_name=name,
     )

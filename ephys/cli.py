@@ -19,7 +19,9 @@ class Rig(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's writes, given up
-            click.echo("\nInterrupted. Run the same command with --resume to go on.", err=True)
+            resumable = ctx.invoked_subcommand in ("probe", "train")
+            way_on = " Run the same command with --resume to go on." if resumable else ""
+            click.echo(f"\nInterrupted.{way_on}", err=True)
             sys.exit(INTERRUPTED)
         except REFUSALS as error:
             if ctx.params["debug"] or isinstance(error, click.exceptions.Exit):  # a RuntimeError
@@ -132,7 +134,7 @@ def probe(
         protocols,
         out=out or Path("runs") / Path(model).stem,
         **how,
-        source=f"{model} {weights or ''}".strip(),
+        source=model if weights is None else f"{model} with weights {weights}",
         seed=seed,
         resume=resume,
         overwrite=overwrite,
@@ -160,15 +162,23 @@ def analyze(run: Path) -> None:
 @click.argument("elsewhere", type=folder, required=False)
 @click.option("--protocol", default="contrast_invariance", show_default=True)
 @click.option("--layer", help="Of ELSEWHERE; default: its last.")
+@click.option("--name", help="Title of panel B; default: the model and the layer.")
 @click.option("-o", "--out", type=folder, required=True, help="Picture: .png, .svg or .pdf.")
-def plot(run: Path, elsewhere: Path | None, protocol: str, layer: str | None, out: Path) -> None:
+def plot(
+    run: Path,
+    elsewhere: Path | None,
+    protocol: str,
+    layer: str | None,
+    name: str | None,
+    out: Path,
+) -> None:
     """Draw the figure of RUN, with another network's run ELSEWHERE as panel B.
 
     Example: ephys plot runs/superres-divnormei runs/vgg16 -o figure2.png
     """
     from ephys.analysis import plot
 
-    plot(run, out, elsewhere=elsewhere, protocol=protocol, layer=layer)
+    plot(run, out, elsewhere=elsewhere, protocol=protocol, layer=layer, name=name)
     click.echo(out)
 
 
@@ -181,9 +191,10 @@ def layers(model: str, weights: Path | None, input_format: str | None) -> None:
 
     Example: ephys layers superres-divnormei
     """
-    from ephys import models
+    from ephys.models.sources import load, unloaded
 
-    module = models.load(model, weights=weights, input_format=input_format)
+    by_name = model == "vgg16" and weights is None  # names need no download
+    module = unloaded() if by_name else load(model, weights=weights, input_format=input_format)
     default = getattr(module, "default_layers", ())
     for name, layer in module.named_modules():
         if name:

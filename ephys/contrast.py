@@ -26,7 +26,8 @@ def contrast_invariance(
       over value at the lowest.
     * ``separability``: the share of the first singular value,
       :math:`s_1^2 / \sum_i s_i^2`, of the orientation x contrast matrix: 1 if every contrast
-      gives the same curve up to a factor.
+      gives the same curve up to a factor. The contrasts of the largest responses weigh most: near
+      1 does not mean that the curves of small responses have the same shape.
 
     Parameters
     ----------

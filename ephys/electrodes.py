@@ -39,7 +39,7 @@ def electrodes(
     ------
     KeyError : for a layer that the model does not have, naming the nearest; and when inputs are
         shown, for one that the forward pass does not reach.
-    TypeError : when inputs are shown, for a layer whose output is not one tensor.
+    ValueError : when inputs are shown, for a layer whose output is not one tensor.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def electrodes(
     def catch(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if not isinstance(output, Tensor):
-                raise TypeError(
+                raise ValueError(
                     f"layer {name!r} answers with a {type(output).__name__}, not with one tensor; "
                     "record from a layer within it"
                 )

@@ -22,6 +22,7 @@ import pandas as pd
 from torch import nn
 
 from ephys.analysis import ABOUT, RESPONSES, analyze
+from ephys.models.checkpoint import write_atomically
 from ephys.models.input_format import InputFormat, own_format
 from ephys.recording import BATCH_SIZE, Readout, record
 from ephys.stimuli.protocols import PROTOCOLS
@@ -101,8 +102,8 @@ def probe(
             quiet=quiet,
         )
     about = {"model": source, "protocols": list(sets), "seed": seed, "command": command}
-    (out / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-    analyze(out)
+    analyze(out, about)
+    write_atomically(out / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
     return out
 
 

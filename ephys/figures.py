@@ -96,7 +96,7 @@ def figure2(
         panels["C  after normalization"] = after
     figure, columns = _tuning_figure(panels, len(panels) + 1, contrasts, stimuli)
     _reference_panel(contrasts, columns[-1])
-    columns[-1][0].set_title("D  parametric model of cat V1", loc="left", fontsize=10)
+    columns[-1][0].set_title("D  parametric model of V1", loc="left", fontsize=10)
     return figure
 
 
@@ -144,7 +144,7 @@ def _reference_panel(contrasts: np.ndarray, axes: tuple[Axes, Axes]) -> None:
         axes[1].plot(degrees, curve / curve.max(), color=color, lw=1.6)
     for (name, width), style in zip(MARMOSET_RELATIVE_WIDTH.items(), (":", "--"), strict=True):
         narrow = parametric_tuning(np.array([1.0]), relative_width=width)[0]
-        label = f"marmoset, {name} contrast"
+        label = f"marmoset, 200 ms, {name} contrast"
         axes[1].plot(degrees, narrow / narrow.max(), "k", ls=style, lw=0.9, label=label)
     spread = (CAT_HALF_WIDTH - CAT_HALF_WIDTH_SD, CAT_HALF_WIDTH + CAT_HALF_WIDTH_SD)
     axes[1].plot(spread, (0.5, 0.5), "k", lw=3, alpha=0.4, solid_capstyle="butt", label="cat cells")

@@ -1,7 +1,6 @@
 """The report of a run: one page that holds everything it shows."""
 
 import base64
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,20 @@ SLOPES = {
     "width_slope": ("width", "degrees per doubling of contrast; 0 is invariant"),
     "amplitude_slope": ("amplitude", "exponent of contrast; 1 is linear, 0 is invariant"),
     "amplitude_ratio": ("amplitude ratio", "highest over lowest contrast"),
-    "separability": ("separability", "1 if every contrast gives the same curve up to a factor"),
+    "separability": (
+        "separability",
+        "1 if every contrast gives the same curve up to a factor; large responses weigh most",
+    ),
 }
 
 
-def write_report(run: Path) -> None:
-    """Write ``report.html`` from the tables, figures and ``run.json`` of a run."""
-    about = json.loads((run / "run.json").read_text())
+def write_report(run: Path, about: dict[str, Any]) -> None:
+    """Write ``report.html`` from the tables and figures of a run.
+
+    Parameters
+    ----------
+    about : the ``model`` and the ``protocols`` of the run, as in ``run.json``.
+    """
     population = read_population(run)
     protocols = []
     for name in about["protocols"]:

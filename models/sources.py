@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ephys.models.checkpoint import load_checkpoint, read_torch_file, read_weights
 from ephys.models.input_format import InputFormat
-from ephys.models.vgg import INPUT_FORMATS, PUBLISHED, vgg16
+from ephys.models.vgg import INPUT_FORMATS, PUBLISHED, VGG16, vgg16
 
 SHIPPED = {
     "superres-divnormei": "DivNormEI, excitation from the normalized response (authors' code)",
@@ -48,6 +48,18 @@ def load(
     FileNotFoundError, ValueError : for a file that is missing, damaged, or not of this network.
     ConnectionError : if the published weights cannot be fetched.
     """
+    known, path = [*SHIPPED, *BUILT_IN], Path(name)
+    if str(name) not in known and path.suffix != ".safetensors":
+        if path.is_file():
+            raise ValueError(
+                f"{name} does not say of which network it is; name the network and pass the file: "
+                f"vgg16 --weights {name} --input-format FORMAT"
+            )
+        if not str(name) or not path.exists():
+            close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.3) or known
+            raise KeyError(
+                f"no model {str(name)!r}; did you mean {' or '.join(close)}, or a checkpoint?"
+            )
     if name == "vgg16":
         return _vgg16(Path(weights) if weights else None, input_format, device)
     if weights or input_format:
@@ -56,11 +68,13 @@ def load(
         return load_checkpoint(
             Path(str(files("ephys.models") / "weights" / f"{name}.safetensors"))
         ).to(device)
-    if Path(name).suffix == ".safetensors" or Path(name).exists():
-        return load_checkpoint(Path(name)).to(device)
-    known = [*SHIPPED, *BUILT_IN]
-    close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.3) or known
-    raise KeyError(f"no model {str(name)!r}; did you mean {' or '.join(close)}, or a checkpoint?")
+    return load_checkpoint(Path(name)).to(device)
+
+
+def unloaded() -> VGG16:
+    """VGG-16 without weights, of which only the layers' names can be used."""
+    with torch.device("meta"):
+        return VGG16(_format("torchvision"))
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

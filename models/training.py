@@ -243,6 +243,8 @@ def _validate(model: SuperResolution, targets: Tensor) -> dict[str, float]:
 
 
 def _check_output(out: Path, state_path: Path, resume: bool, overwrite: bool) -> None:
+    if out.is_dir():
+        raise IsADirectoryError(f"{out} is a folder; -o takes the checkpoint's file name")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; pass --overwrite, or another -o")
     if state_path.exists() and not (resume or overwrite):

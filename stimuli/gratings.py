@@ -114,10 +114,11 @@ def check_grating(
     if (bad := ~(frequency >= 0)).any():
         raise ValueError(f"spatial_frequency={_first(frequency, bad)} is below 0")
     if (bad := frequency >= field.nyquist).any():
-        value = _first(frequency, bad)
+        value = float(frequency[bad].max())
         raise ValueError(
             f"spatial_frequency={value} is not below the Nyquist limit of {field.nyquist:g} "
-            f"cycles/degree; use a finer field (pixels_per_degree > {2 * value:g})"
+            f"cycles/degree; use a finer field (pixels_per_degree > {2 * value:g}: more pixels or "
+            "fewer degrees)"
         )
     if (bad := ~((contrast >= 0) & (contrast <= 1))).any():
         raise ValueError(f"contrast={_first(contrast, bad)} is outside 0 to 1")

@@ -105,7 +105,11 @@ def write_run(run: Path, recorded: xr.Dataset, *, finished: bool = True) -> Path
     store.parent.mkdir(parents=True)
     array = create_store(store, recorded.drop_vars("response"), chunk=100)
     array[:] = recorded["response"].values.astype(np.float32)
-    about = {"model": "planted vgg.pth", "protocols": ["contrast_invariance"], "seed": 3}
+    about = {
+        "model": "planted with weights a vgg.pth",
+        "protocols": ["contrast_invariance"],
+        "seed": 3,
+    }
     if finished:
         (run / "run.json").write_text(json.dumps(about))
     return run
@@ -401,7 +405,7 @@ def test_a_picture_that_cannot_be_drawn_is_refused_and_not_begun(tmp_path: Path)
     picture = tmp_path / "figure.png"
     with pytest.raises(KeyError, match=r"has no layer 'conv9'; there are encoder\.gabor_bank"):
         plot(run, picture, elsewhere=run, layer="conv9")
-    with pytest.raises(FileNotFoundError, match="patches holds no recorded responses"):
+    with pytest.raises(KeyError, match=r"no protocol .*patches.* there are contrast_invariance"):
         plot(run, picture, protocol="contrast_invariance_patches")
     with pytest.raises(FileNotFoundError, match=r"is not a finished run|holds no recorded"):
         plot(run, picture, elsewhere=tmp_path)

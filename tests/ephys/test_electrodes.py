@@ -260,7 +260,7 @@ def test_an_output_of_more_than_one_tensor_is_refused_by_name() -> None:
     model = nn.Sequential(Pair(), First(), nn.Identity())
     with (
         electrodes(model, ["0"]) as show,
-        pytest.raises(TypeError, match="layer '0' answers with a tuple"),
+        pytest.raises(ValueError, match="layer '0' answers with a tuple"),
     ):
         show(one(1))
     assert hooks(model) == []

@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unanalyzed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the tables and figures, which take most of the time."""
-    monkeypatch.setattr(experiment, "analyze", lambda run: None)
+    monkeypatch.setattr(experiment, "analyze", lambda run, about: None)
 
 
 def record_both(model: nn.Module, out: Path, **options: Any) -> Path:
@@ -257,7 +257,7 @@ def test_what_cannot_be_done_does_not_cost_the_run_before(
     message: str,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "analyze", lambda run: None)
+        patch.setattr(experiment, "analyze", lambda run, about: None)
         out = probe(Cells(), ["small"], out=tmp_path / "run")
     before = files(out)
     with pytest.raises(error) as refused:
@@ -284,7 +284,7 @@ def test_an_interrupted_run_is_resumed_to_what_an_uninterrupted_one_gives(
         assert np.isfinite(begun[:recorded]).all()
         assert np.isnan(begun[recorded:]).all()
     if batches != 5:  # the tables and figures once are enough
-        monkeypatch.setattr(experiment, "analyze", lambda run: None)
+        monkeypatch.setattr(experiment, "analyze", lambda run, about: None)
     model = Cells()
     about = {"source": "cells of a bank", "seed": 5, "command": "ephys probe cells"}
     record_both(model, out, resume=True, **about)

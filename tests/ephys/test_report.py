@@ -129,7 +129,7 @@ def write_run(
     for protocol in protocols:
         create_store(run / "responses.zarr" / protocol, responses, chunk=17)
         (run / "figures" / f"{protocol}.png").write_bytes(PICTURE)
-    write_report(run)
+    write_report(run, json.loads((run / "run.json").read_text()))
     return Page((run / "report.html").read_text(encoding="utf-8"))
 
 
