@@ -24,7 +24,11 @@ SLOPES = {
 
 
 def main() -> None:
-    print(by_contrast("selectivity"), slopes("raw"), slopes("above blank"), quality(), sep="\n\n")
+    for baseline in ("raw", "above blank"):
+        print(
+            by_contrast("selectivity", baseline=baseline), slopes(baseline), sep="\n\n", end="\n\n"
+        )
+    print(quality())
 
 
 def by_contrast(measure: str, *, baseline: str = "raw", size_px: int = 48) -> str:

@@ -127,7 +127,7 @@ def ship(name: str, quality: pd.DataFrame, tuning: pd.DataFrame, out: Path) -> N
     notes = read_header(WEIGHTS / f"{name}.safetensors")
     card = CARD.format(
         name=name,
-        what=SHIPPED[name],
+        what=SHIPPED[name][0].upper() + SHIPPED[name][1:],
         command=command_line(name, chosen, "BSDS500", f"{name}.safetensors"),
         chosen=chosen,
         training=", ".join(f"{key} {value}" for key, value in notes["training"].items()),
@@ -181,7 +181,7 @@ def tuning_table(tuning: pd.DataFrame) -> str:
 
 CARD = """# {name}
 
-Normalization: {what}.
+{what}.
 
 A super-resolution encoder-decoder after Veerabadran, Raina & de Sa (2021), trained self-supervised
 on photographs; what it is for is to be probed.

@@ -16,7 +16,7 @@ SHIPPED = {
     "superres-divnormei": "DivNormEI, excitation from the normalized response (authors' code)",
     "superres-divnormei-eq3": "DivNormEI, excitation from the drive (Eq. 3 as printed)",
     "superres-divnorm": "divisive normalization without lateral connections",
-    "superres-gabor": "no normalization",
+    "superres-gabor": "no normalization: the decoder reads the Gabor bank",
 }
 BUILT_IN = {"vgg16": "VGG-16 in torchvision's layout; weights from --weights, or fetched"}
 FORMAT_HINT = (

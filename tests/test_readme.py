@@ -27,7 +27,9 @@ def readme_tables() -> ModuleType:
 def test_the_tables_are_those_of_the_results() -> None:
     tables = readme_tables()
     assert tables.by_contrast("selectivity") in README
+    assert tables.by_contrast("selectivity", baseline="above blank") in README
     assert tables.slopes("raw") in README
+    assert tables.slopes("above blank") in README
     assert tables.quality() in README
 
 

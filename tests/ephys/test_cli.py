@@ -229,7 +229,7 @@ def test_a_dry_run_says_what_would_be_recorded_and_records_nothing() -> None:
 
 
 def test_the_run_is_called_by_the_model_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "analyze", lambda run: None)
+    monkeypatch.setattr(experiment, "analyze", lambda run, about: None)
     probe("--size", 24, "--degrees", 3)
     run = Path("runs") / "superres-gabor"
     with open_store(run / "responses.zarr" / "small") as responses:
