@@ -104,7 +104,8 @@ def record(
         "ephys": version("ephys"),
     }
     store: Path | Store = path or MemoryStore()
-    if path and path.exists():
+    begun = path is not None and path.exists()
+    if path and begun:
         responses = reopen_store(path, about)
     else:
         responses = create_store(
@@ -114,7 +115,7 @@ def record(
     with tqdm(total=len(stimuli), desc="record", unit=" stimuli", disable=silent) as progress:
         for start in range(0, len(stimuli), batch_size):
             rows = slice(start, min(start + batch_size, len(stimuli)))
-            if np.isnan(responses[rows]).any():
+            if not begun or np.isnan(responses[rows]).any():
                 responses[rows] = rig.present(stimuli[rows])
             progress.update(rows.stop - rows.start)
     return open_store(store)
