@@ -50,7 +50,7 @@ def bootstrap_interval(
     chunk = max(1, CHUNK_VALUES // max(data.size, 1))
     for start in range(0, resamples, chunk):
         rows = rng.integers(len(data), size=(min(chunk, resamples - start), len(data)))
-        drawn.append(reduce(data[rows], axis=1))
+        drawn.append(_means(data, rows) if statistic == "mean" else _median(data[rows], axis=1))
     tail = (1 - level) / 2
     low, high = _quantiles(np.concatenate(drawn), (tail, 1 - tail))
     of_units = [name for name, c in values.coords.items() if dim in c.dims]
@@ -58,6 +58,18 @@ def bootstrap_interval(
     results = {"estimate": reduce(data, axis=0), "low": low, "high": high}
     dataset = xr.Dataset({name: template.copy(data=result) for name, result in results.items()})
     return dataset.assign(count=template.copy(data=np.isfinite(data).sum(0)))
+
+
+def _means(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``_mean`` of each row of draws, from how often each unit was drawn."""
+    draws, units = len(rows), len(values)
+    places = rows + units * np.arange(draws)[:, None]
+    times = np.bincount(places.ravel(), minlength=draws * units).reshape(draws, units).astype(float)
+    finite = np.isfinite(values).reshape(units, -1)
+    total = times @ np.where(finite, values.reshape(units, -1), 0)
+    count = times @ finite
+    means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return means.reshape(draws, *values.shape[1:])
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
