@@ -1,7 +1,8 @@
-"""What the tests share: pictures without a screen, and the data that no repository holds."""
+"""What the tests share: pictures without a screen, torchvision, and data of no repository."""
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,6 +12,15 @@ import torch
 REPOSITORY = Path(__file__).parent.parent
 
 mpl.use("Agg")
+# torchvision's own operators are not in every build; its classifiers do without, once declared.
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+for schema in [
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+]:
+    with suppress(RuntimeError):  # declared already
+        OPERATORS.define(schema)
+
 torch.set_num_threads(1)  # the tests' arrays are small, and idle threads cost more than they give
 
 
