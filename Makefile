@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: setup probe figure2 test lint types weights clean
+.PHONY: setup probe figure2 test lint types bench weights clean
 
 setup: $(READY)
 
@@ -32,6 +32,9 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+bench: $(READY) ## what recording costs beside other tools; half an hour
+	$(BIN)/python benchmarks/recording.py
 
 weights: $(READY) ## train the shipped networks anew from $EPHYS_DATA, three seeds each
 	$(BIN)/python benchmarks/shipped_networks.py --data $(EPHYS_DATA)/bsds500

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from ephys import contrast as contrast
     from ephys import electrodes as electrodes
     from ephys import experiment as experiment
+    from ephys import export as export
     from ephys import figures as figures
+    from ephys import fits as fits
+    from ephys import mapping as mapping
     from ephys import models as models
     from ephys import receptive_field as receptive_field
     from ephys import recording as recording
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from ephys import report as report
     from ephys import responses as responses
     from ephys import selectivity as selectivity
+    from ephys import shapes as shapes
+    from ephys import solver as solver
     from ephys import statistics as statistics
     from ephys import stimuli as stimuli
     from ephys import tuning as tuning
@@ -38,10 +43,15 @@ MODULES = (
     "analysis",
     "contrast",
     "experiment",
+    "export",
     "figures",
+    "fits",
+    "mapping",
     "models",
     "responses",
     "selectivity",
+    "shapes",
+    "solver",
     "statistics",
     "stimuli",
     "tuning",

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from ephys.contrast import contrast_invariance
-from ephys.responses import open_store
+from ephys.responses import load, open_store
 from ephys.statistics import bootstrap_interval
 from ephys.stimuli.protocols import PAPER_CONTRASTS
 from ephys.stimuli.sweep import StimulusSet
@@ -105,14 +105,33 @@ def read_about(run: Path) -> dict[str, Any]:
 
 def read_responses(run: Path, protocol: str) -> xr.Dataset:
     """The responses to one protocol."""
-    return open_store(run / RESPONSES / protocol)
+    return open_store(responses_folder(run, protocol))
+
+
+def responses_folder(run: Path, protocol: str | None = None) -> Path:
+    """The store of one protocol, by default of the only one.
+
+    Raises
+    ------
+    FileNotFoundError : for a folder that is no run.
+    KeyError : for a protocol that the run does not have, and for none where there are several.
+    """
+    stores = run / RESPONSES
+    if not stores.is_dir():
+        raise FileNotFoundError(f"{run} is not a run: there is no {stores}")
+    known = sorted(store.name for store in stores.iterdir() if store.suffix != ".partial")
+    if protocol is None and len(known) == 1:
+        return stores / known[0]
+    if protocol not in known:
+        raise KeyError(f"{run} has the protocols {', '.join(known)}; name one, not {protocol!r}")
+    return stores / protocol
 
 
 def by_layer(responses: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     """Each layer's name and responses."""
-    layers = responses["layer"].values
+    layers = load(responses.drop_vars("response"))["layer"].values
     for layer in dict.fromkeys(layers.tolist()):
-        yield layer, responses.isel(unit=np.flatnonzero(layers == layer)).load()
+        yield layer, load(responses.isel(unit=np.flatnonzero(layers == layer)))
 
 
 def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataArray:

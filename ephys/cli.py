@@ -2,19 +2,25 @@
 
 import logging
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-REFUSALS = (ValueError, KeyError, OSError, FloatingPointError, RuntimeError)
+REFUSALS = (
+    *(ValueError, KeyError, OSError, FloatingPointError, RuntimeError, MemoryError, ImportError),
+)
 INTERRUPTED = 130
+READOUTS = ("center", "mean", "max", "map")
 
 
 class Rig(click.Group):
     """A group whose commands answer what the library refuses with one line and status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        warnings.showwarning = _warn
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -24,9 +30,16 @@ class Rig(click.Group):
             click.echo(f"\nInterrupted.{way_on}", err=True)
             sys.exit(INTERRUPTED)
         except REFUSALS as error:
-            if ctx.params["debug"] or isinstance(error, click.exceptions.Exit):  # a RuntimeError
+            own = isinstance(
+                error, click.exceptions.Exit | BrokenPipeError
+            )  # click knows what to do
+            if ctx.params["debug"] or own:
                 raise
             raise click.ClickException(_one_line(error)) from error
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
 
 
 def _one_line(error: BaseException) -> str:
@@ -48,33 +61,100 @@ device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
-model_argument = click.argument("model", default="superres-divnormei")
-weights_option = click.option(
-    "--weights", type=folder, help="State_dict (.safetensors, .pth) of a model such as vgg16."
+MODEL_OPTIONS = (
+    click.argument("model", default="superres-divnormei"),
+    click.option("--weights", type=folder, help="State_dict to fill the network MODEL with."),
+    click.option("--arch", help="Network that MODEL, a file with a state_dict, is for."),
+    click.option(
+        "--input-format",
+        help="What the model takes, if it is not known: torchvision, caffe, caffenet or unit.",
+    ),
+    click.option(
+        "--trust-pickle",
+        is_flag=True,
+        help="Open files that can run code (a module saved whole, a .pt2 program); do so only for "
+        "files whose maker you trust.",
+    ),
 )
-input_format_option = click.option(
-    "--input-format", help="What those weights take: torchvision, caffe or unit."
-)
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument MODEL and the options that say how to load it."""
+    for option in reversed(MODEL_OPTIONS):
+        command = option(command)
+    return command
+
+
+class Positions(click.ParamType):
+    """A named readout, or positions such as 3,4 or 3,4;5,6."""
+
+    name = "readout"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str) or value in READOUTS:
+            return value
+        try:
+            pairs = [tuple(int(number) for number in pair.split(",")) for pair in value.split(";")]
+        except ValueError:
+            pairs = []
+        if not pairs or any(len(pair) != 2 for pair in pairs):
+            known = ", ".join(READOUTS)
+            self.fail(f"{value!r} is none of {known}, nor ROW,COLUMN[;ROW,COLUMN...]", param, ctx)
+        return pairs
+
+
+class BatchSize(click.ParamType):
+    """A number, or auto."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value in (None, "auto"):
+            return None
+        return click.INT.convert(value, param, ctx)
 
 
 @main.command()
-@model_argument
-@weights_option
-@input_format_option
+@model_options
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable; default: all.")
-@click.option("--layers", multiple=True, help="Name or glob, repeatable; default: the model's own.")
+@click.option(
+    "--layers",
+    multiple=True,
+    help="Name, glob, re:EXPRESSION, type:CLASS or all; repeatable; default: the model's own.",
+)
 @click.option(
     "--readout",
-    type=click.Choice(["center", "mean", "max"]),
+    type=Positions(),
     default="center",
     show_default=True,
-    help="The central unit of each channel, or a pool over all positions.",
+    help="Of each channel the central unit, the mean or max over positions, the whole map, or the "
+    "units at ROW,COLUMN[;ROW,COLUMN...].",
+)
+@click.option(
+    "--centered/--uncentered",
+    default=True,
+    show_default=True,
+    help="Stimuli at the centre of each receptive field, or of the image.",
+)
+@click.option(
+    "--crop/--no-crop", default=True, show_default=True, help="Run only the pixels that are seen."
 )
 @click.option("-o", "--out", type=folder, help="Folder of the run; default: runs/MODEL.")
 @click.option("--size", "size_px", type=int, help="Side of the image in pixels; default: model's.")
 @click.option("--degrees", type=float, help="Width of the image in degrees; default: model's.")
 @device_option
-@click.option("--batch-size", default=64, show_default=True)
+@click.option(
+    "--batch-size", type=BatchSize(), default="auto", show_default=True, help="Stimuli at a time."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="The lower ones are faster on some machines; their error is said.",
+)
+@click.option("--channels-last", is_flag=True, help="Memory format, faster on some machines.")
+@click.option("--compile", "compiled", is_flag=True, help="Through torch.compile.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap."
 )
@@ -86,61 +166,81 @@ input_format_option = click.option(
 def probe(
     model: str,
     weights: Path | None,
+    arch: str | None,
     input_format: str | None,
+    trust_pickle: bool,
     protocols: tuple[str, ...],
     layers: tuple[str, ...],
-    readout: Any,
     out: Path | None,
     size_px: int | None,
     degrees: float | None,
     device: str,
-    batch_size: int,
     seed: int,
     resume: bool,
     overwrite: bool,
     as_json: bool,
     dry_run: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Record MODEL's units while it sees gratings, and report on their tuning.
 
-    MODEL is a shipped network, a checkpoint file or vgg16 (see: ephys models).
+    MODEL is a shipped network, a file, or the name of a network (see: ephys models). Under torchrun
+    its processes share the recording out.
 
     \b
     Example: ephys probe
              ephys probe my.safetensors -o runs/mine
              ephys probe vgg16 --weights vgg16.pth --input-format torchvision
+             ephys probe torchvision:resnet50 --layers 'layer?.*' --dtype bfloat16
+             torchrun --nproc-per-node 4 -m ephys probe -o runs/mine
     """
     from ephys import experiment, models
+    from ephys.analysis import read_responses
     from ephys.models.devices import choose_device
     from ephys.models.input_format import own_format
+    from ephys.ranks import ranks
     from ephys.stimuli.protocols import PROTOCOLS
 
     module = models.load(
-        model, weights=weights, input_format=input_format, device=choose_device(device)
+        model,
+        weights=weights,
+        arch=arch,
+        input_format=input_format,
+        trust_pickle=trust_pickle,
+        device=choose_device(device),
     )
     protocols = protocols or tuple(PROTOCOLS)
     how: Any = {
+        **options,
         "layers": layers,
-        "readout": readout,
         "input_format": own_format(module).resized(size_px, degrees),
-        "batch_size": batch_size,
     }
     if dry_run:
         click.echo(experiment.estimate(module, protocols, **how).round(1).to_string(index=False))
         return
+    network = f"{model} as {arch}" if arch else model
     run = experiment.probe(
         module,
         protocols,
-        out=out or Path("runs") / Path(model).stem,
+        out=out or Path("runs") / Path(model.replace(":", "-")).stem,
         **how,
-        source=model if weights is None else f"{model} with weights {weights}",
+        source=network if weights is None else f"{network} with weights {weights}",
         seed=seed,
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,
         command=" ".join(["ephys", *sys.argv[1:]]),
     )
+    if ranks().rank > 0:
+        return
+    for protocol in protocols:
+        error = read_responses(run, protocol).attrs.get("error")
+        if error is not None:
+            text = (
+                f"{protocol}: answers differ from plain float32 by up to {error:.1g} of the largest"
+            )
+            click.echo(text, err=True)
     _print_run(run, as_json)
 
 
@@ -183,22 +283,44 @@ def plot(
 
 
 @main.command()
-@model_argument
-@weights_option
-@input_format_option
-def layers(model: str, weights: Path | None, input_format: str | None) -> None:
-    """List the layers of MODEL by name and type; those with a star are recorded by default.
+@click.argument("run", type=folder)
+@click.option("--protocol", help="Default: the run's only one.")
+@click.option("-o", "--out", type=folder, required=True, help="File: .nc, .csv or .parquet.")
+def export(run: Path, protocol: str | None, out: Path) -> None:
+    """Write the responses of RUN as netCDF, CSV or parquet.
+
+    Example: ephys export runs/vgg16 --protocol contrast_invariance -o vgg16.nc
+    """
+    from ephys.analysis import responses_folder
+    from ephys.export import export
+
+    click.echo(export(responses_folder(run, protocol), out))
+
+
+@main.command()
+@model_options
+@click.option("--layers", "patterns", multiple=True, help="As for ephys probe; default: all.")
+@click.option("--size", "size_px", type=int, help="Side of the image in pixels; default: model's.")
+def layers(patterns: tuple[str, ...], size_px: int | None, **source: Any) -> None:
+    """List MODEL's layers: name, type, output, receptive field.
+
+    Those with a star are recorded by default. A receptive field is exact, or the whole input, or
+    unknown where an operation on the way has no rule.
 
     Example: ephys layers superres-divnormei
     """
-    from ephys.models.sources import load, unloaded
+    from ephys.experiment import layer_table
+    from ephys.models.input_format import own_format
+    from ephys.models.sources import BUILT_IN, load
 
-    by_name = model == "vgg16" and weights is None  # names need no download
-    module = unloaded() if by_name else load(model, weights=weights, input_format=input_format)
-    default = getattr(module, "default_layers", ())
-    for name, layer in module.named_modules():
-        if name:
-            click.echo(f"{'*' if name in default else ' '} {name:40}{type(layer).__name__}")
+    if source["model"] in BUILT_IN and source["weights"] is None:
+        source["model"] += "@none"  # layers need no download
+    module = load(source.pop("model"), **source)
+    table = layer_table(module, own_format(module).resized(size_px), patterns)
+    widths = [max(map(len, [name, *table[name]])) for name in table.columns]
+    for row in ([*table.columns], *table.to_numpy().tolist()):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
 
 
 @main.command()
@@ -207,11 +329,12 @@ def models() -> None:
 
     Example: ephys models
     """
-    from ephys.models.sources import BUILT_IN, SHIPPED
+    from ephys.models.sources import BUILT_IN, PATTERNS, SHIPPED
 
-    for name, what in {**SHIPPED, **BUILT_IN}.items():
-        click.echo(f"{name:24}{what}")
-    click.echo(f"{'FILE.safetensors':24}a checkpoint of ephys train")
+    names = {**SHIPPED, **BUILT_IN, **PATTERNS}
+    width = max(map(len, names)) + 2
+    for name, what in names.items():
+        click.echo(f"{name:{width}}{what}")
 
 
 @main.command()

@@ -1,10 +1,12 @@
 """Contrast: does orientation tuning survive a change of it?"""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from ephys.selectivity import gosi
-from ephys.tuning import half_width
+from ephys.tuning import blockwise, half_width
 
 
 def contrast_invariance(
@@ -55,7 +57,7 @@ def contrast_invariance(
         "amplitude": amplitude.assign_attrs(long_name="peak response", units="1"),
     }
     log_contrast = np.log2(curves[by])
-    straight = {
+    straight: dict[str, Any] = {
         "width": by_contrast["width"],
         "selectivity": by_contrast["selectivity"],
         "amplitude": np.log2(amplitude.where(responding)),
@@ -63,7 +65,7 @@ def contrast_invariance(
     units = {"width": "degree", "selectivity": "1", "amplitude": "1"}
     result = xr.Dataset(by_contrast)
     for name, values in straight.items():
-        slope = xr.apply_ufunc(_slope, log_contrast, values, input_core_dims=[[by], [by]])
+        slope = blockwise(_slope, log_contrast, values, core=[[by], [by]])
         result[f"{name}_slope"] = slope.assign_attrs(
             long_name=f"slope of {name} per doubling of contrast", units=units[name]
         )
@@ -72,9 +74,9 @@ def contrast_invariance(
         result[f"{name}_ratio"] = ratio.assign_attrs(
             long_name=f"{name}, highest over lowest contrast", units="1"
         )
-    result["separability"] = xr.apply_ufunc(
-        _first_share, curves, input_core_dims=[[dim, by]]
-    ).assign_attrs(long_name="separability of orientation and contrast", units="1")
+    result["separability"] = blockwise(_first_share, curves, core=[[dim, by]]).assign_attrs(
+        long_name="separability of orientation and contrast", units="1"
+    )
     return result
 
 

@@ -10,7 +10,6 @@ A run is a folder:
     run.json                  how it came about
 """
 
-import difflib
 import json
 import shutil
 import time
@@ -19,12 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import nn
 
 from ephys.analysis import ABOUT, RESPONSES, analyze
+from ephys.electrodes import Contact, find_layers
 from ephys.models.checkpoint import write_atomically
+from ephys.models.devices import placement
 from ephys.models.input_format import InputFormat, own_format
-from ephys.recording import BATCH_SIZE, Readout, record
+from ephys.nearest import nearest
+from ephys.ranks import ranks
+from ephys.receptive_field import BATCH, survey
+from ephys.recording import record
 from ephys.stimuli.protocols import PROTOCOLS
 from ephys.stimuli.sweep import StimulusSet
 
@@ -36,16 +41,17 @@ def probe(
     out: str | Path,
     layers: Sequence[str] = (),
     source: str = "",
-    readout: Readout = "center",
     input_format: InputFormat | None = None,
-    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
     command: str = "",
+    **options: Any,
 ) -> Path:
     """Record a model's units while it sees the protocols' stimuli, and report on them.
+
+    Under ``torchrun`` the processes share the recording out, and the first reports.
 
     Parameters
     ----------
@@ -54,10 +60,11 @@ def probe(
     out : folder of the run.
     layers : names or globs; by default the model's own ``default_layers``.
     source, command : where the model is from and what was typed, to be noted with the responses.
-    readout, input_format, batch_size : see ``record``.
+    input_format : what the model takes; by default ``model.input_format``.
     seed : of the bootstrap.
     resume, overwrite : what to do with a run that is there already; of both, resume.
     quiet : no progress on stderr.
+    options : how to record, see ``record``: ``readout``, ``batch_size``, ``precision``, ...
 
     Returns
     -------
@@ -72,12 +79,7 @@ def probe(
     out = Path(out)
     _check_out(out, resume, overwrite)
     input_format = input_format or own_format(model)
-    how: Any = {
-        "layers": layers or default_layers(model),
-        "readout": readout,
-        "input_format": input_format,
-        "batch_size": batch_size,
-    }
+    how = {**options, "layers": layers or default_layers(model), "input_format": input_format}
     sets = {name: stimulus_set(name) for name in protocols}
     if not sets:
         raise ValueError(
@@ -87,9 +89,12 @@ def probe(
         raise ValueError(f"seed={seed} is below 0")
     for stimuli in sets.values():
         stimuli.check(input_format.field)
-    if overwrite and not resume and out.exists():
+    us = ranks()
+    us.wait()  # until all have found out as it was
+    if overwrite and not resume and out.exists() and us.rank == 0:
         record(model, stimuli[:1], **how)  # refuses, if it must, before anything is lost
         shutil.rmtree(out)
+    us.wait()
     source = source or type(model).__name__
     for name, stimuli in sets.items():
         record(
@@ -101,9 +106,11 @@ def probe(
             provenance={"model": source, "protocol": name, "command": command},
             quiet=quiet,
         )
-    about = {"model": source, "protocols": list(sets), "seed": seed, "command": command}
-    analyze(out, about)
-    write_atomically(out / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
+    if us.rank == 0:
+        about = {"model": source, "protocols": list(sets), "seed": seed, "command": command}
+        analyze(out, about)
+        write_atomically(out / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
+    us.wait()
     return out
 
 
@@ -112,34 +119,64 @@ def estimate(
     protocols: Sequence[str] = tuple(PROTOCOLS),
     *,
     layers: Sequence[str] = (),
-    readout: Readout = "center",
-    input_format: InputFormat | None = None,
-    batch_size: int = BATCH_SIZE,
+    **options: Any,
 ) -> pd.DataFrame:
     """What ``probe`` would record: stimuli, units, megabytes and seconds for each protocol.
 
-    A few batches of each protocol are really shown. Parameters are those of ``probe``.
+    A few stimuli of each protocol are really shown. Parameters are those of ``probe``.
     """
-    rows = []
+    rows, few, many = [], 8, 40
     for name in protocols:
-        stimuli = stimulus_set(name)
-        seconds = []
-        for batches in (1, 4):  # the difference leaves out what is done once
+        stimuli, seconds = stimulus_set(name), []
+        for count in (few, many):  # the difference leaves out what is done once
             started = time.perf_counter()
-            responses = record(
-                model,
-                stimuli[: batches * batch_size],
-                layers or default_layers(model),
-                readout=readout,
-                input_format=input_format,
-                batch_size=batch_size,
-            )
+            which = layers or default_layers(model)
+            responses = record(model, stimuli[:count], which, **options)
             seconds.append(time.perf_counter() - started)
-        per_batch = max(seconds[1] - seconds[0], 0) / 3
-        total = seconds[0] + per_batch * len(stimuli) / batch_size
+        each = max(seconds[1] - seconds[0], 0) / (many - few)
+        total = seconds[0] + each * (len(stimuli) - few)
         units = responses.sizes["unit"]
         rows.append((name, len(stimuli), units, 4e-6 * len(stimuli) * units, total))
     return pd.DataFrame(rows, columns=["protocol", "stimuli", "units", "megabytes", "seconds"])
+
+
+def layer_table(
+    model: nn.Module, input_format: InputFormat, patterns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The layers of a model: a star if recorded by default, name, type, output, receptive field.
+
+    Parameters
+    ----------
+    input_format : what the model is shown.
+    patterns : see ``find_layers``; by default every layer.
+    """
+    names = find_layers(model, patterns) if patterns else [n for n, _ in model.named_modules() if n]
+    device, dtype = placement(model)
+    noise = torch.rand(
+        (BATCH, 1, input_format.height_px, input_format.width_px),
+        generator=torch.Generator().manual_seed(0),
+    )
+    found = survey(model, names, input_format.encode(noise.to(device)).to(dtype))
+    modules, default = dict(model.named_modules()), getattr(model, "default_layers", ())
+    rows = []
+    for layer in [*found.geometries, *found.refused]:
+        name = Contact.parse(layer).name
+        geometry = found.geometries.get(layer)
+        output = " x ".join(map(str, geometry.shape)) if geometry else "not to be read"
+        seen = ""
+        if geometry and geometry.status != "unknown":
+            seen = "{} x {} px".format(*geometry.size)
+        rows.append(
+            {
+                "": "*" if name in default else "",
+                "layer": layer,
+                "type": type(modules[name]).__name__,
+                "output": output,
+                "receptive field": seen,
+                "status": geometry.status if geometry else "",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def stimulus_set(protocol: str) -> StimulusSet:
@@ -150,8 +187,7 @@ def stimulus_set(protocol: str) -> StimulusSet:
     KeyError : for a name that is none, naming the nearest.
     """
     if protocol not in PROTOCOLS:
-        close = difflib.get_close_matches(protocol, PROTOCOLS, n=2, cutoff=0.3) or [*PROTOCOLS]
-        raise KeyError(f"no protocol {protocol!r}; did you mean {' or '.join(close)}?")
+        raise KeyError(f"no protocol {protocol!r}; did you mean {nearest(protocol, PROTOCOLS)}?")
     return PROTOCOLS[protocol]()
 
 

@@ -1,152 +1,287 @@
-"""Where a unit looks: centre, spacing and extent of receptive fields, measured with gradients."""
+"""Where a unit looks: the pixels that can move it, worked out exactly for what is local."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ephys.electrodes import electrodes
+from ephys.electrodes import Contact, listening
 from ephys.models.devices import placement
-from ephys.models.input_format import InputFormat
+from ephys.tracing import HOME, Seen, Sight, Tracer
 
-CANVASES = (1, 2, 3)  # in images, tried in this order until no receptive field is cut off
-NOISES = 2  # different images, so that a unit that is silent for one may answer another
+Status = Literal["exact", "whole input", "unknown"]
+BATCH = 2  # images that are followed: enough to tell the batch from other dimensions
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The receptive fields of a layer's map, in pixels of the image.
+    """How a layer's output is laid out, and what each of its positions sees, in pixels.
 
-    The unit of row r and column c looks at the pixel ``first + stride * (r, c)``, and sees
-    ``size`` pixels around it.
-
-    Parameters
-    ----------
-    status : ``"local"``; ``"whole input"`` where a unit sees all of every image that was tried;
-        ``"unknown"`` where no pixel moved it.
-    first, stride, size : (vertical, horizontal).
-    """
-
-    status: Literal["local", "whole input", "unknown"]
-    first: tuple[float, float]
-    stride: tuple[float, float]
-    size: tuple[int, int]
-
-    def center(self, row: int, column: int) -> tuple[float, float]:
-        """Pixel (row, column) of the image at the middle of a unit's receptive field."""
-        (a, b), (s, t) = self.first, self.stride
-        return a + s * row, b + t * column
-
-
-def measure(
-    model: nn.Module, layers: Sequence[str], input_format: InputFormat
-) -> dict[str, Geometry]:
-    """The geometry of each layer: which pixels move the summed channels at two positions.
-
-    A receptive field that the border of the image cuts off is measured again on an image two and
-    three times as large, where the model takes one. A unit of max-pooling is taken to see all of
-    its pool, though a gradient would reach the largest alone.
+    Units of all channels at one position see the same. Arrays have one row per position; a
+    layer without positions, (batch, feature), has one.
 
     Parameters
     ----------
-    layers : exact names of layers whose output is (batch, channel, row, column).
+    status : ``"exact"``; ``"whole input"`` where every unit sees all of the image; ``"unknown"``
+        where an operation on the way has no rule, and ``boxes`` and ``centers`` are NaN.
+    shape : of the output for one image.
+    unit_dims, site_dims : which dimensions of the output, the batch being the first, tell units
+        of one position apart, and which positions.
+    positions : (position, 2), row and column on the layer's grid; NaN for one without a place
+        there, such as a class token.
+    boxes : (position, 4), first and last row, first and last column that a unit sees. Pixels in
+        between may be left out, as by dilation.
+    padded : (position, 4), whether it also sees padding above, below, left and right.
+    homes : (position, 2), row and column of the pixel above which a position stands on the grid.
+    centers : (position, 2), row and column of the middle of the receptive field; where padding or
+        the image's border cuts it off, of what it would be without.
+    align : (vertical, horizontal) pixels by which an image can be moved with all strides on the
+        way falling as before.
+    anchored : whether the model treats positions differently, by adding an embedding, say.
     """
-    handles = [
-        module.register_forward_hook(_average_instead)
-        for module in model.modules()
-        if isinstance(module, nn.MaxPool2d)
-    ]
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            return {layer: _measure(model, layer, input_format) for layer in layers}
-    finally:
-        for handle in handles:
-            handle.remove()
+
+    status: Status
+    shape: tuple[int, ...]
+    unit_dims: tuple[int, ...]
+    site_dims: tuple[int, ...]
+    positions: np.ndarray
+    boxes: np.ndarray
+    padded: np.ndarray
+    homes: np.ndarray
+    centers: np.ndarray
+    align: tuple[int, int]
+    anchored: bool
+
+    @property
+    def units(self) -> int:
+        """How many there are at each position."""
+        return math.prod(self.shape[dim - 1] for dim in self.unit_dims)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the largest receptive field in pixels, 0 where nothing is seen."""
+        if np.isnan(self.boxes).all():
+            return 0, 0
+        first_row, last_row, first_column, last_column = self.boxes.T
+        height, width = np.nanmax(last_row - first_row), np.nanmax(last_column - first_column)
+        return int(height) + 1, int(width) + 1
+
+    def central(self, height: int, width: int) -> int:
+        """The position whose receptive field is nearest the middle of the image."""
+        offset = self.centers - ((height - 1) / 2, (width - 1) / 2)
+        distance = np.round((offset**2).sum(1), 9)  # of equally near, the upper left
+        if np.isnan(distance).all():
+            sizes = [self.shape[dim - 1] for dim in self.site_dims]
+            return int(np.ravel_multi_index([n // 2 for n in sizes], sizes)) if sizes else 0
+        return int(np.nanargmin(distance))
+
+    def sites(self, output: Tensor) -> Tensor:
+        """The layer's output as (batch, unit, position)."""
+        laid_out = output.permute(0, *self.unit_dims, *self.site_dims)
+        return laid_out.reshape(len(output), self.units, -1)
 
 
-def _measure(model: nn.Module, layer: str, input_format: InputFormat) -> Geometry:
-    height, width = input_format.height_px, input_format.width_px
-    middle = ((height - 1) / 2, (width - 1) / 2)
-    answer = Geometry("unknown", (np.nan, np.nan), (np.nan, np.nan), (0, 0))
-    for times in CANVASES:
-        shape = (NOISES, input_format.channels, times * height, times * width)
-        try:
-            pair = _boxes(model, layer, input_format, shape)
-        except RuntimeError:
-            if times == 1:
-                raise
-            break  # the model takes no other size
-        if pair is None:
-            continue
-        if not _is_cut_off(pair, shape):
-            return _geometry(*pair)
-        answer = Geometry("whole input", middle, (0, 0), (height, width))
-    return answer
+def geometry(model: nn.Module, layer: str, input_size: tuple[int, int, int]) -> Geometry:
+    """What the units of a layer see of an image.
 
+    Two random images are shown, and every operation of the forward pass is followed: exact for
+    convolutions with stride, padding, dilation and groups, transposed too; pooling, also
+    adaptive; interpolation; operations on every element; batch normalization in evaluation mode;
+    cropping, padding, concatenation, sums and reordering; attention and other products of
+    matrices. See :mod:`ephys.tracing`.
 
-Box = tuple[int, int, int, int]  # first row, last row, first column, last column
-Position = tuple[int, int]
-Located = tuple[Position, Box]
+    Parameters
+    ----------
+    layer : its name, see :func:`ephys.electrodes.electrodes`.
+    input_size : (channel, height, width) in pixels.
 
-
-def _boxes(
-    model: nn.Module, layer: str, input_format: InputFormat, shape: tuple[int, ...]
-) -> tuple[Located, Located] | None:
-    """Two neighbouring positions in the middle of a layer, and the pixels that move them."""
-    generator = torch.Generator().manual_seed(0)
+    Raises
+    ------
+    KeyError : for a layer that the model does not have, or does not reach.
+    ValueError : for a layer with another kind of output.
+    """
     device, dtype = placement(model)
-    noise = torch.rand(shape, generator=generator).to(device, dtype)
-    image = input_format.encode(noise).clone().requires_grad_()
-    with electrodes(model, [layer]) as show:
-        output = show(image)[layer]
-    rows, columns = output.shape[-2:]
-    middle = (rows // 2, columns // 2)
-    before = (max(middle[0] - 1, 0), max(middle[1] - 1, 0))
-    box, box_before = (_support(output, position, image) for position in (middle, before))
-    if box is None or box_before is None:
-        return None
-    return (middle, box), (before, box_before)
+    noise = torch.rand(BATCH, *input_size, generator=torch.Generator().manual_seed(0))
+    found = survey(model, [layer], noise.to(device, dtype))
+    for reason in found.refused.values():
+        raise ValueError(reason)
+    return next(iter(found.geometries.values()))
 
 
-def _support(output: Tensor, position: Position, image: Tensor) -> Box | None:
-    row, column = position
-    (gradient,) = torch.autograd.grad(output[:, :, row, column].sum(), image, retain_graph=True)
-    moved = (gradient != 0).any(0).any(0).cpu().numpy()  # (height, width)
-    if not moved.any():
-        return None
-    rows, columns = np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
-    return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+@dataclass(frozen=True)
+class Survey:
+    """What one forward pass shows of some layers.
+
+    Parameters
+    ----------
+    geometries : by layer, in the order of the answers. The calls of a layer that is called several
+        times in a pass are ``name#1``, ``name#2``, ...
+    refused : by layer, why no units can be read from it.
+    largest : bytes per image of the largest operation on the way to the last answer.
+    """
+
+    geometries: dict[str, Geometry]
+    refused: dict[str, str]
+    largest: int
 
 
-def _is_cut_off(pair: tuple[Located, Located], shape: tuple[int, ...]) -> bool:
-    height, width = shape[-2:]
-    return any(
-        box[0] == 0 or box[1] == height - 1 or box[2] == 0 or box[3] == width - 1 for _, box in pair
-    )
+def survey(
+    model: nn.Module, layers: Sequence[str], images: Tensor, *, every_call: bool = True
+) -> Survey:
+    """Follow images, (batch, channel, y, x), through a model, and tell what its layers see.
+
+    Parameters
+    ----------
+    every_call : go on to the end of the forward pass, for layers that are called again; else stop
+        when each has answered, and say what was asked for.
+
+    Raises
+    ------
+    KeyError : for a layer that the model does not have.
+    Exception : whatever the model raises before every layer was reached.
+    """
+    contacts = [Contact.parse(layer) for layer in layers]
+    heard: list[tuple[Contact, int, Geometry | str]] = []
+    largest = 0
+
+    def hear(name: str, call: int, output: Any) -> bool:
+        nonlocal largest
+        for contact in contacts:
+            wanted = contact.call or (call if every_call else 1)
+            if (contact.name, wanted) == (name, call):
+                heard.append((contact, call, _describe(contact, output, tracer, images)))
+                largest = tracer.largest
+        return not every_call and len(heard) == len(contacts)
+
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        listening(model, {contact.name for contact in contacts}, hear) as run,
+        Tracer() as tracer,
+    ):
+        shown = images.clone()  # which the model may change, also where the caller's are not to be
+        tracer.watch(shown)
+        try:
+            run(shown)
+        except Exception:
+            if not all(any(contact is other for other, *_ in heard) for contact in contacts):
+                raise
+    geometries: dict[str, Geometry] = {}
+    refused: dict[str, str] = {}
+    for contact, call, found in heard:
+        calls = sum(contact is other for other, *_ in heard)
+        label = contact.at_call(call) if calls > 1 else contact.label
+        if isinstance(found, Geometry):
+            geometries[label] = found
+        else:
+            refused[label] = found
+    missing = [c.label for c in contacts if not any(c is contact for contact, *_ in heard)]
+    refused |= {label: f"the forward pass does not reach layer {label!r}" for label in missing}
+    return Survey(geometries, refused, largest // len(images))
 
 
-def _geometry(middle: Located, before: Located) -> Geometry:
-    (position, box), (position_before, box_before) = middle, before
-    center = np.array([box[0] + box[1], box[2] + box[3]]) / 2
-    center_before = np.array([box_before[0] + box_before[1], box_before[2] + box_before[3]]) / 2
-    stride = (center - center_before) / np.maximum(np.subtract(position, position_before), 1)
-    first = center - stride * position
+def _describe(contact: Contact, output: Any, tracer: Tracer, images: Tensor) -> Geometry | str:
+    """The geometry of a layer's output, or why no units can be read from it."""
+    try:
+        tensor = contact.tensor(output)
+    except ValueError as error:
+        return str(error)
+    sight = tracer.sight(tensor)
+    site_dims = _site_dims(tensor.shape, sight)
+    if site_dims is None or len(tensor) != len(images):
+        return (
+            f"layer {contact.label!r} answers with shape {tuple(tensor.shape)} to {len(images)} "
+            "images; units are read from (batch, channel, row, column), (batch, row, column, "
+            "channel), (batch, token, feature) or (batch, feature)"
+        )
+    unit_dims = tuple(dim for dim in range(1, tensor.ndim) if dim not in site_dims)
+    sizes = [tensor.shape[dim] for dim in site_dims]
+    count = math.prod(sizes)
+    shape = tuple(tensor.shape[1:])
+    if sight is None:
+        none = np.full((count, 4), np.nan)
+        positions = np.indices(sizes).reshape(2, -1).T if len(sizes) == 2 else none[:, :2]
+        return Geometry(
+            status="unknown",
+            shape=shape,
+            unit_dims=unit_dims,
+            site_dims=site_dims,
+            positions=positions.astype(float),
+            boxes=none,
+            padded=none > 0,
+            homes=none[:, :2],
+            centers=none[:, :2],
+            align=(1, 1),
+            anchored=True,
+        )
+    sides = [_at_sites(seen, tensor.shape, site_dims) for seen in (sight.rows, sight.columns)]
+    spans = [_span(parts, size) for parts, size in zip(sides, images.shape[2:], strict=True)]
+    boxes = np.concatenate([box for box, _, _ in spans], axis=1)
+    centers = np.stack([center for _, _, center in spans], axis=1)
+    last = np.repeat(np.subtract(images.shape[2:], 1), 2) * (0, 1, 0, 1)
+    sees_something = ~np.isnan(boxes).any(1)
+    whole = sees_something.any() and (boxes[sees_something] == last).all()
     return Geometry(
-        "local",
-        (float(first[0]), float(first[1])),
-        (float(stride[0]), float(stride[1])),
-        (box[1] - box[0] + 1, box[3] - box[2] + 1),
+        status="whole input" if whole else "exact",
+        shape=shape,
+        unit_dims=unit_dims,
+        site_dims=site_dims,
+        positions=_positions(sizes, [parts[HOME] for parts in sides]),
+        boxes=boxes,
+        padded=np.concatenate([padded for _, padded, _ in spans], axis=1),
+        homes=np.stack([parts[HOME] for parts in sides], axis=1),
+        centers=centers,
+        align=sight.align,
+        anchored=sight.anchored,
     )
 
 
-def _average_instead(pool: nn.MaxPool2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-    """Every pixel of a pool moves its average, as it may move its maximum."""
-    if pool.dilation not in (1, (1, 1)):
-        return output
-    return F.avg_pool2d(
-        inputs[0], pool.kernel_size, pool.stride, pool.padding, ceil_mode=pool.ceil_mode
+def _site_dims(shape: Sequence[int], sight: Sight | None) -> tuple[int, ...] | None:
+    """The dimensions that tell positions apart, by what their elements see; None if unclear."""
+    rows, columns = (
+        {dim for dim in range(len(shape)) if seen is not None and seen.varies(dim)}
+        for seen in (sight and sight.rows, sight and sight.columns)
     )
+    if 0 in rows | columns or len(shape) not in (2, 3, 4):
+        return None  # windows, say, that were moved into the batch
+    if len(shape) == 2:
+        return ()
+    if rows == columns and len(rows) == 1:
+        return tuple(rows)  # tokens
+    if len(shape) == 3:
+        return (1, 2) if (rows, columns) == ({1}, {2}) else (min(rows | columns, default=1),)
+    return (1, 2) if 3 not in rows | columns and (1 in rows | columns or 2 in columns) else (2, 3)
+
+
+def _at_sites(seen: Seen, shape: Sequence[int], site_dims: Sequence[int]) -> np.ndarray:
+    """What each position sees, of all its units together: (5, position)."""
+    units = [dim for dim in range(len(shape)) if dim not in site_dims]
+    parts = seen.together(units).parts
+    sizes = [shape[dim] if dim in site_dims else 1 for dim in range(len(shape))]
+    return np.broadcast_to(parts, (len(parts), *sizes)).reshape(len(parts), -1)
+
+
+def _span(parts: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First and last pixel, whether padded at either end, and centre, of each position."""
+    first, last, home = -parts[0], parts[1], parts[HOME]
+    nothing = last < first
+    box = np.where(nothing, np.nan, [first, last]).T
+    padded = parts[2:HOME].T > 0
+    cut = padded.any(1) | ((first == 0) & (last == size - 1))
+    return box, padded, np.where(cut | nothing, home, box.mean(1))
+
+
+def _positions(sizes: Sequence[int], homes: Sequence[np.ndarray]) -> np.ndarray:
+    """Row and column of each position; of tokens in a row, by where they stand in the image."""
+    if len(sizes) == 2:
+        return np.indices(sizes).reshape(2, -1).T.astype(float)
+    ranks = [np.unique(home[~np.isnan(home)], return_inverse=True)[1] for home in homes]
+    places = np.full((math.prod(sizes), 2), np.nan)
+    if sizes:
+        for axis, (home, rank) in enumerate(zip(homes, ranks, strict=True)):
+            places[~np.isnan(home), axis] = rank
+    return places

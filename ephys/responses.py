@@ -2,34 +2,48 @@
 
 A store is one xarray dataset with ``response (stimulus, unit)``, NaN where nothing was recorded
 yet, and ``blank (unit)``, the response to the mean luminance. Coordinates of ``stimulus`` are the
-stimuli's parameters; of ``unit``: ``layer``, ``channel``, ``row``, ``column``, and the centre of
-its receptive field ``rf_x``, ``rf_y`` in degrees. Row, column and centre are NaN for a unit that
-pools over positions. Attributes are numbers and short strings: the provenance.
+stimuli's parameters; of ``unit``: ``layer``, ``channel``, ``row``, ``column``, and of its receptive
+field the centre ``rf_x``, ``rf_y`` and the size ``rf_width``, ``rf_height``, in degrees. All but
+layer and channel are NaN for a unit that pools over positions. Attributes are numbers and short
+strings: the provenance.
 """
 
 import shutil
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 import zarr
-from numpy.typing import ArrayLike
+from numcodecs import CRC32, Blosc
 from zarr.abc.store import Store
 
 UNIT_ATTRIBUTES = {
     "rf_x": {"units": "degree", "long_name": "receptive field, right of the centre"},
     "rf_y": {"units": "degree", "long_name": "receptive field, above the centre"},
+    "rf_width": {"units": "degree", "long_name": "width of the receptive field"},
+    "rf_height": {"units": "degree", "long_name": "height of the receptive field"},
 }
+BLOCK_VALUES = 2**22  # responses in a block of units, where grid has to choose one
+# The checksum comes last, so that it is of every byte on the disk.
+CODECS: dict[str, Any] = {"filters": (Blosc(), CRC32()), "compressors": None}
+DAMAGE = (RuntimeError, ValueError, OSError)  # what codecs raise for bytes that they did not write
 ZARR_FORMAT: Literal[2] = 2  # strings of a fixed length are not in the specification of format 3
 
 
 def grid(responses: xr.Dataset, *parameters: str) -> xr.DataArray:
     """Lay the stimuli out along their parameters: ``(*parameters, unit)``.
 
+    Dask arrays stay dask arrays: of the stimuli the parameters are read, the responses are not.
+
     Parameters
     ----------
-    responses : with ``response (stimulus, unit)``.
+    responses : with ``response (stimulus, unit)``. If that is a dask array in chunks of stimuli, it
+        is divided into blocks of units instead, for which all of it passes through memory;
+        ``open_store(path, chunks={"unit": ...})`` reads blocks of units from the start.
     parameters : coordinates of ``stimulus`` that tell every stimulus from the others.
 
     Raises
@@ -64,8 +78,11 @@ def grid(responses: xr.Dataset, *parameters: str) -> xr.DataArray:
         missing = np.unravel_index(counts.argmin(), shape)
         where = ", ".join(f"{n}={axes[n][i]}" for n, i in zip(parameters, missing, strict=True))
         raise ValueError(f"no stimulus with {where}; select a complete grid first")
-    response = responses["response"].transpose("stimulus", "unit")
-    ordered = response.values[np.argsort(flat)].reshape(*shape, -1)
+    response = responses["response"].variable.transpose("stimulus", "unit")
+    if len(response.chunksizes.get("stimulus", ())) > 1:
+        units = min(max(response.chunksizes["unit"]), max(1, BLOCK_VALUES // len(flat)))
+        response = response.chunk({"stimulus": -1, "unit": units})
+    ordered = response.data[np.argsort(flat)].reshape(*shape, -1)
     coordinates = {name: (name, axes[name], responses[name].attrs) for name in parameters} | {
         name: c for name, c in responses.coords.items() if c.dims == ("unit",)
     }
@@ -99,71 +116,171 @@ def create_store(path: Path | Store, dataset: xr.Dataset, *, chunk: int) -> zarr
     Returns
     -------
     The array (stimulus, unit), all NaN, to be filled.
-    """
-    place = path.with_name(path.name + ".partial") if isinstance(path, Path) else path
-    dataset.to_zarr(place, mode="w", zarr_format=ZARR_FORMAT, consolidated=False)
-    shape = (dataset.sizes["stimulus"], dataset.sizes["unit"])
-    zarr.open_group(place, mode="r+", zarr_format=ZARR_FORMAT).create_array(
-        "response",
-        shape=shape,
-        chunks=(min(chunk, shape[0]), shape[1]),
-        dtype="float32",
-        fill_value=np.nan,
-        attributes={
-            "_ARRAY_DIMENSIONS": ["stimulus", "unit"],
-            "long_name": "response",
-            "units": "1",
-        },
-    )
-    if isinstance(path, Path) and isinstance(place, Path):
-        if path.exists():
-            shutil.rmtree(path)
-        place.rename(path)
-    return _response_array(path)
-
-
-def reopen_store(path: Path, about: dict[str, str | float]) -> zarr.Array:
-    """The responses of an interrupted recording, to be filled further.
 
     Raises
     ------
-    ValueError : if it is not the recording that ``about`` tells of, naming the first difference.
+    OSError : if it cannot be written.
     """
-    before = open_store(path).attrs
-    for name, value in about.items():
-        if before.get(name) != value:
-            raise ValueError(
-                f"{path} was recorded with {name}={before.get(name)!r}, not {value!r}; "
-                "overwrite it, or choose another place"
-            )
+    place = path.with_name(path.name + ".partial") if isinstance(path, Path) else path
+    shape = (dataset.sizes["stimulus"], dataset.sizes["unit"])
+    try:
+        dataset.to_zarr(
+            place,
+            mode="w",
+            zarr_format=ZARR_FORMAT,
+            consolidated=False,
+            encoding=dict.fromkeys(dataset.variables, CODECS),
+            write_empty_chunks=True,  # so that a chunk that is not there is one that was lost
+        )
+        zarr.open_group(place, mode="r+", zarr_format=ZARR_FORMAT).create_array(
+            "response",
+            shape=shape,
+            chunks=(min(chunk, shape[0]), shape[1]),
+            dtype="float32",
+            fill_value=np.nan,
+            **CODECS,
+            attributes={
+                "_ARRAY_DIMENSIONS": ["stimulus", "unit"],
+                "long_name": "response",
+                "units": "1",
+            },
+        )
+        if isinstance(path, Path) and isinstance(place, Path):
+            if path.exists():
+                shutil.rmtree(path)
+            place.rename(path)
+    except OSError as error:
+        raise _refusal(error, path, "the store cannot be created") from error
     return _response_array(path)
 
 
-def open_store(path: Path | Store) -> xr.Dataset:
+def reopen_store(path: Path | Store, about: Mapping[str, str | float]) -> zarr.Array:
+    """The responses of a recording, to be filled further.
+
+    Raises
+    ------
+    ValueError : if it is not the recording that ``about`` tells of, naming the first difference,
+        and if something else of it than responses is damaged.
+    """
+    before = open_store(path)
+    for name, value in about.items():
+        if before.attrs.get(name) != value:
+            raise ValueError(
+                f"{path} was recorded with {name}={before.attrs.get(name)!r}, not {value!r}; "
+                "overwrite it, or choose another place"
+            )
+    load(before.drop_vars("response"))
+    if isinstance(path, Path):
+        for torso in (path / "response").glob("*.partial"):  # of a write that was killed
+            torso.unlink(missing_ok=True)
+    return _response_array(path)
+
+
+def is_recorded(array: zarr.Array, rows: slice) -> bool:
+    """Whether a chunk of stimuli has been written; a damaged one has not, and is warned of."""
+    try:
+        return not np.isnan(array[rows]).all()
+    except DAMAGE as error:
+        warnings.warn(
+            f"{_place(array)}: stimuli {rows.start} to {rows.stop - 1} are damaged "
+            f"({_reason(error)}) and recorded anew",
+            stacklevel=3,
+        )
+        return False
+
+
+def write(array: zarr.Array, rows: slice, values: np.ndarray) -> None:
+    """Write a chunk of stimuli, whole or not at all.
+
+    Raises
+    ------
+    OSError : if it cannot be written, saying that what was before is kept.
+    """
+    try:
+        array[rows] = values
+    except OSError as error:
+        what = f"stimuli {rows.start} to {rows.stop - 1} cannot be written"
+        kept = "what was before is kept, and can be resumed"
+        raise _refusal(error, _place(array), f"{what}; {kept}") from error
+
+
+def load(responses: xr.Dataset) -> xr.Dataset:
+    """Responses with all numbers in memory.
+
+    Parameters
+    ----------
+    responses : from ``open_store``, or some units or stimuli of them.
+
+    Raises
+    ------
+    ValueError : for a store of which a part is damaged, or missing, or not recorded yet.
+    """
+    source = responses.encoding.get("source")
+    is_store = source is not None and (Path(source) / ".zgroup").is_file()
+    arrays = dict(zarr.open_group(source, mode="r").arrays()) if is_store else {}
+    for name, variable in responses.variables.items():
+        try:
+            variable.load()
+        except DAMAGE as error:
+            raise ValueError(_damage(source, name, _reason(error))) from error
+        array = arrays.get(str(name))
+        if array is not None and (missing := array.nchunks - array.nchunks_initialized):
+            raise ValueError(_damage(source, name, f"{missing} of {array.nchunks} chunks missing"))
+    return responses
+
+
+def open_store(
+    path: Path | Store, *, chunks: Mapping[str, int | Literal["auto"]] | None = None
+) -> xr.Dataset:
     """Open the responses of a store, read only when they are used.
+
+    Parameters
+    ----------
+    chunks : sizes of the blocks in which the responses become a dask array, for stores larger than
+        memory: ``{"unit": 1000}`` gives blocks of 1000 units with all their stimuli, as every
+        measure wants them. By default the responses are a numpy array once they are used.
 
     Raises
     ------
     FileNotFoundError : if there is none.
+    ValueError : for one whose metadata are damaged.
+    ModuleNotFoundError : for chunks without dask.
     """
     if isinstance(path, Path) and not (path / ".zgroup").is_file():
         raise FileNotFoundError(f"{path} holds no recorded responses")
-    return xr.open_zarr(path, consolidated=False, chunks=None)
-
-
-def unit_coordinates(
-    layer: str, channels: int, *, row: float, column: float, rf_x: float, rf_y: float
-) -> dict[str, ArrayLike]:
-    """One unit per channel, all at one place."""
-    return {
-        "layer": [layer] * channels,
-        "channel": np.arange(channels),
-        "row": np.full(channels, row, float),
-        "column": np.full(channels, column, float),
-        "rf_x": np.full(channels, rf_x, float),
-        "rf_y": np.full(channels, rf_y, float),
-    }
+    try:
+        opened = xr.open_zarr(path, consolidated=False, chunks=None)
+        response = opened["response"].variable
+    except (*DAMAGE, KeyError, TypeError) as error:
+        raise ValueError(f"the metadata of {path} are damaged; overwrite it") from error
+    if chunks is None:
+        return opened
+    if find_spec("dask") is None:
+        raise ModuleNotFoundError("chunks need dask: pip install ephys[distributed]")
+    return opened.assign(response=response.chunk(chunks))
 
 
 def _response_array(path: Path | Store) -> zarr.Array:
-    return zarr.open_array(path, path="response", mode="r+", zarr_format=ZARR_FORMAT)
+    array = zarr.open_array(path, path="response", mode="r+", zarr_format=ZARR_FORMAT)
+    return array.with_config({"write_empty_chunks": True})  # all NaN, say
+
+
+def _place(array: zarr.Array) -> str:
+    return str(array.store).removeprefix("file://")
+
+
+def _refusal(error: OSError, place: object, what: str) -> OSError:
+    return OSError(error.errno, f"{error.strerror or error}: {what}", str(place))
+
+
+def _damage(source: str | None, name: object, reason: str) -> str:
+    way_out = (
+        "record it again with --resume, which replaces what is damaged only"
+        if name == "response"
+        else "overwrite it"
+    )
+    return f"{source or 'the store'}: {name} is damaged ({reason}); {way_out}"
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

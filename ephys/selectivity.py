@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ephys.tuning import check_circle
+from ephys.tuning import blockwise, check_circle
 
 
 def gosi(curve: xr.DataArray, dim: str = "orientation") -> xr.DataArray:
@@ -31,13 +31,8 @@ def gosi(curve: xr.DataArray, dim: str = "orientation") -> xr.DataArray:
     Ringach, Shapley & Hawken (2002), Journal of Neuroscience 22:5639.
     """
     check_circle(curve[dim], 180.0)
-    index = xr.apply_ufunc(
-        _resultant_length,
-        curve,
-        np.deg2rad(curve[dim]),
-        input_core_dims=[[dim], [dim]],
-        kwargs={"harmonic": 2},
-    )
+    angles = np.deg2rad(curve[dim])
+    index = blockwise(_resultant_length, curve, angles, core=[[dim], [dim]], kwargs={"harmonic": 2})
     return index.assign_attrs(long_name="global orientation selectivity index", units="1")
 
 

@@ -20,7 +20,8 @@ def bootstrap_interval(
     """A mean or median over units, with its percentile bootstrap interval.
 
     Whole units are drawn with replacement, so what belongs to one unit stays together. Units
-    whose value is NaN are left out of the statistic; ``count`` says how many were not.
+    whose value is NaN are left out of the statistic; ``count`` says how many were not. This needs
+    all units at once: a dask array is computed here.
 
     Parameters
     ----------

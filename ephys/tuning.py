@@ -1,6 +1,13 @@
-"""Tuning curves: the mean response along one parameter, aligned, and how wide it is."""
+"""Tuning curves: the mean response along one parameter, aligned, and how wide it is.
 
-from collections.abc import Sequence
+Here and in the other measures, what is asked of a dask array is a dask array: nothing is read
+before its values are, and then a block of units at a time.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -42,12 +49,12 @@ def tuning_curve(
     table = grid(responses, *dict.fromkeys([*asked, *varied]))
     if "phase" in table.dims and "phase" not in asked:
         check_circle(table["phase"], 360.0, least=2)
-        table = table.mean("phase", keep_attrs=True, skipna=False)
+        table = blockwise(_mean, table, core=[["phase"]], dtypes=[_floating(table)])
     others = [name for name in varied if name in table.dims and name not in asked]
     if others:
         table = _at_best(table, others, asked)
     if "blank" in responses:
-        table = table.assign_coords(blank=("unit", responses["blank"].values))
+        table = table.assign_coords(blank=("unit", responses["blank"].data))
     return table.transpose("unit", *asked)
 
 
@@ -82,18 +89,20 @@ def align(
     instead of ``dim``.
     """
     check_circle(curve[dim], period)
-    count = curve.sizes[dim]
-    moved = curve.transpose(..., *([by] if by else []), dim)
-    values = moved.values.reshape(-1, moved.sizes[by] if by else 1, count)  # (unit, by, dim)
-    peak = np.nanargmax(np.nan_to_num(values, nan=-np.inf).max(1), axis=-1)  # (unit,)
-    from_peak = np.arange(count) - count // 2
-    aligned = np.take_along_axis(values, (peak[:, None] + from_peak)[:, None] % count, axis=-1)
-    flat = ~(np.fmax.reduce(values, -1) > np.fmin.reduce(values, -1)).any(1)
-    aligned = np.where(flat[:, None, None], np.nan, aligned).reshape(moved.shape)
-    relative = f"relative_{dim}"
-    result = moved.rename({dim: relative}).copy(data=aligned)
+    together = [] if by is None else [by]
+    relative, count = f"relative_{dim}", curve.sizes[dim]
+    aligned = blockwise(
+        _aligned,
+        curve,
+        core=[[*together, dim]],
+        out=[[*together, relative]],
+        sizes={relative: count},
+        dtypes=[_floating(curve)],
+        kwargs={"core": len(together) + 1},
+    )
     attributes = {**curve[dim].attrs, "long_name": f"{dim} from preferred"}
-    return result.assign_coords({relative: (relative, from_peak * period / count, attributes)})
+    degrees = _from_peak(count) * period / count
+    return aligned.assign_coords({relative: (relative, degrees, attributes)})
 
 
 def half_width(
@@ -131,9 +140,7 @@ def half_width(
     check_circle(curve[dim], period)
     if not 0 < level < 1:
         raise ValueError(f"level={level} is not between 0 and 1")
-    width = xr.apply_ufunc(
-        _half_width, curve, input_core_dims=[[dim]], kwargs={"level": level, "period": period}
-    )
+    width = blockwise(_half_width, curve, core=[[dim]], kwargs={"level": level, "period": period})
     return width.assign_attrs(long_name=f"half-width at {level:.3g} of the peak", units="degree")
 
 
@@ -149,13 +156,100 @@ def check_circle(angles: xr.DataArray, period: float, *, least: int = 3) -> None
         )
 
 
+def blockwise(
+    kernel: Callable[..., Any],
+    *arrays: Any,
+    core: Sequence[Sequence[str]],
+    out: Sequence[Sequence[str]] = ((),),
+    sizes: Mapping[str, int] | None = None,
+    dtypes: Sequence[Any] = (float,),
+    kwargs: Mapping[str, Any] | None = None,
+) -> Any:
+    """Apply a numpy kernel to whole arrays, or later to the blocks of dask arrays.
+
+    The kernel gets every array in one layout of memory, so that what it gives for a unit does not
+    depend, not even in its last bit, on which units come with it.
+
+    Parameters
+    ----------
+    arrays : labelled.
+    core, out : names of the last dimensions of every array that the kernel takes, and gives.
+    sizes : of the dimensions that only ``out`` has.
+    dtypes : of what the kernel gives, floats by default.
+    kwargs : for the kernel.
+
+    Returns
+    -------
+    An array for every entry of ``out``; the array itself if there is one.
+    """
+    return xr.apply_ufunc(
+        partial(_on_contiguous, kernel),
+        *arrays,
+        input_core_dims=core,
+        output_core_dims=out,
+        kwargs=kwargs,
+        keep_attrs=True,
+        dask="parallelized",
+        output_dtypes=dtypes,
+        dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": sizes or {}},
+    )
+
+
+def _on_contiguous(kernel: Callable[..., Any], *arrays: np.ndarray, **kwargs: Any) -> Any:
+    return kernel(*(np.asarray(array, order="C") for array in arrays), **kwargs)
+
+
+def _floating(array: xr.DataArray) -> Any:
+    """The type of its means."""
+    return array.dtype if array.dtype.kind == "f" else float
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(-1)
+
+
 def _at_best(table: xr.DataArray, others: Sequence[str], asked: Sequence[str]) -> xr.DataArray:
     """The slice of the table at each unit's preferred value of the other parameters."""
-    stacked = table.stack(condition=others)
-    best = stacked.max(asked).fillna(-np.inf).argmax("condition")  # (unit,)
-    chosen = stacked.isel(condition=best)
-    values = {name: ("unit", chosen[name].values, table[name].attrs) for name in others}
-    return chosen.drop_vars(["condition", *others]).assign_coords(values)
+    curves, *values = blockwise(
+        _best_curves,
+        table,
+        core=[[*asked, *others]],
+        out=[asked, *([] for _ in others)],
+        dtypes=[table.dtype, *(table[name].dtype for name in others)],
+        kwargs={"axes": [table[name].values for name in others]},
+    )
+    return curves.assign_coords(
+        {
+            name: ("unit", value.data, table[name].attrs)
+            for name, value in zip(others, values, strict=True)
+        }
+    )
+
+
+def _best_curves(table: np.ndarray, *, axes: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Kernel of ``_at_best``: of (unit, *asked, *others) the (unit, *asked), and the others."""
+    curves = table.reshape(*table.shape[: table.ndim - len(axes)], -1)  # (unit, *asked, condition)
+    peak = np.fmax.reduce(curves, tuple(range(1, curves.ndim - 1)))  # (unit, condition)
+    best = np.where(np.isnan(peak), -np.inf, peak).argmax(-1)  # (unit,)
+    chosen = np.take_along_axis(curves, np.expand_dims(best, tuple(range(1, curves.ndim))), -1)
+    places = np.unravel_index(best, [len(axis) for axis in axes])
+    return chosen[..., 0], *(axis[place] for axis, place in zip(axes, places, strict=True))
+
+
+def _aligned(curves: np.ndarray, *, core: int) -> np.ndarray:
+    """Kernel of ``align``: (..., by, angle) turned alike over by; of core = 1, (..., angle)."""
+    count = curves.shape[-1]
+    values = curves.reshape(-1, math.prod(curves.shape[-core:-1]), count)  # (unit, by, angle)
+    peak = np.where(np.isnan(values), -np.inf, values).max(1).argmax(-1)  # (unit,)
+    turned = (peak[:, None] + _from_peak(count))[:, None] % count
+    aligned = np.take_along_axis(values, turned, axis=-1)
+    flat = ~(np.fmax.reduce(values, -1) > np.fmin.reduce(values, -1)).any(1)
+    return np.where(flat[:, None, None], np.nan, aligned).reshape(curves.shape)
+
+
+def _from_peak(count: int) -> np.ndarray:
+    """Steps from the peak, as many to either side of it as there are, and one more below."""
+    return np.arange(count) - count // 2
 
 
 def _half_width(curves: np.ndarray, *, level: float, period: float) -> np.ndarray:

@@ -5,10 +5,10 @@ from ephys.models.gabor_bank import GaborBank
 from ephys.models.input_format import InputFormat
 from ephys.models.sources import load
 from ephys.models.superres import SuperResolution, SuperResolutionSettings
-from ephys.models.vgg import VGG16
+from ephys.models.vgg import VGG
 
 __all__ = [
-    "VGG16",
+    "VGG",
     "DivNormEI",
     "GaborBank",
     "InputFormat",

@@ -37,8 +37,7 @@ def load_checkpoint(path: Path) -> nn.Module:
     header, weights = read_header(path), read_weights(path)
     if header.get("architecture") != "superres":
         raise ValueError(
-            f"{path} holds weights but does not say of which network; "
-            "name the network and pass the file with --weights"
+            f"{path} holds weights but does not say of which network; name it with --arch"
         )
     try:
         with torch.random.fork_rng(devices=[]):  # building a network draws its initial weights
@@ -69,8 +68,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
 
 
-def read_torch_file(path: Path) -> Any:
+def read_torch_file(path: Path, *, trust_pickle: bool = False) -> Any:
     """What ``torch.save`` wrote, if it is tensors and plain values; nothing in it is run.
+
+    Parameters
+    ----------
+    trust_pickle : read anything, by running whatever code the maker of the file put there.
 
     Raises
     ------
@@ -82,8 +85,11 @@ def read_torch_file(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the kind of pickle; what matters is said below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
     except Exception as error:  # torch documents none, and raises of many kinds for damaged files
+        if trust_pickle:
+            what = f"it cannot be un-pickled here ({type(error).__name__}: {error})"
+            raise ValueError(f"{path} is refused: {' '.join(what.split())}") from error
         raise ValueError(
             f"{path} is refused: it is damaged, or a pickle of more than tensors and plain values, "
             "which could run code; save a state_dict() instead"

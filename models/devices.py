@@ -1,5 +1,6 @@
 """Which device to run on."""
 
+import os
 from itertools import chain
 
 import torch
@@ -11,13 +12,16 @@ KINDS = ("cpu", "cuda", "mps")
 def choose_device(name: str) -> str:
     """``auto`` is CUDA where there is one, then MPS, then the CPU; other names are checked.
 
+    Of several processes that ``torchrun`` started, each takes a CUDA device of its own by ``auto``.
+
     Raises
     ------
     ValueError : for a device that torch does not know or this machine does not have.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return "cuda"
+            rank = int(os.environ.get("LOCAL_RANK", "0"))
+            return f"cuda:{rank % torch.cuda.device_count()}" if rank else "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     if name.split(":")[0] not in KINDS:
         kinds = ", ".join(KINDS)
@@ -39,3 +43,8 @@ def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
         if tensor.is_floating_point() and not tensor.is_meta:
             return tensor.device, tensor.dtype
     return torch.device("cpu"), torch.float32
+
+
+def move(model: nn.Module, device: str) -> nn.Module:
+    """The model on a device, but for weights on ``meta``, of which there is nothing to move."""
+    return model._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))  # type: ignore[no-untyped-call]

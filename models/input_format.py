@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from ephys.visual_field import VisualField
 
 DEFAULT_DEGREES = 8.0  # across an image without a natural scale, as in Brain-Score
+DEFAULT_PX = 224  # sides of an image that a network does not say the size of, as in ImageNet
+FORMAT_HINT = (
+    "torchvision (RGB / 255, ImageNet mean and s.d.), caffe (RGB 0 to 255 minus the VGG team's "
+    "mean color), caffenet (minus Caffe's) or unit (RGB 0 to 1)"
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,31 @@ class InputFormat:
         scale = self.field.pixels_per_degree if degrees is None else width / degrees
         VisualField(height, width, scale)  # refuses what is no field
         return replace(self, height_px=height, width_px=width, pixels_per_degree=scale)
+
+
+# What published weights take. None of them says so in its file, and a wrong guess is silent.
+_PIXELS = InputFormat(channels=3, height_px=DEFAULT_PX, width_px=DEFAULT_PX)
+INPUT_FORMATS = {
+    "torchvision": replace(_PIXELS, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "caffe": replace(_PIXELS, scale=255.0, mean=(123.68, 116.779, 103.939)),
+    "caffenet": replace(_PIXELS, scale=255.0, mean=(122.679, 116.669, 104.007)),
+    "unit": _PIXELS,
+}
+
+
+def named_format(
+    name: str, *, channels: int = 3, height_px: int = DEFAULT_PX, width_px: int = DEFAULT_PX
+) -> InputFormat:
+    """One of ``INPUT_FORMATS``, for images of a network's own size.
+
+    Raises
+    ------
+    KeyError : for a name that is none of them.
+    ValueError : for a format of colors where the network has one channel.
+    """
+    if name not in INPUT_FORMATS:
+        raise KeyError(f"no input format {name!r}; there are {FORMAT_HINT}")
+    return replace(INPUT_FORMATS[name], channels=channels, height_px=height_px, width_px=width_px)
 
 
 def own_format(model: nn.Module) -> InputFormat:

@@ -1,144 +1,155 @@
-"""Where models come from: a name or a file, to a module on the CPU in evaluation mode."""
+"""Where models come from: a name or a file, to a module in evaluation mode."""
 
-import difflib
-import sys
+import re
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from ephys.models.checkpoint import load_checkpoint, read_torch_file, read_weights
+from ephys.models.built_in import NETWORKS, fitting, load_built_in
+from ephys.models.built_in import unloaded as unloaded
+from ephys.models.checkpoint import load_checkpoint, read_header, read_weights
+from ephys.models.devices import move
 from ephys.models.input_format import InputFormat
-from ephys.models.vgg import INPUT_FORMATS, PUBLISHED, VGG16, vgg16
+from ephys.models.loading import Request
+from ephys.models.state_dicts import find_state_dict, read_pickle
+from ephys.models.zoo import from_factory, from_timm, from_torchvision
+from ephys.nearest import nearest
 
+# What can be named, each in a line.
 SHIPPED = {
     "superres-divnormei": "DivNormEI, excitation from the normalized response (authors' code)",
     "superres-divnormei-eq3": "DivNormEI, excitation from the drive (Eq. 3 as printed)",
     "superres-divnorm": "divisive normalization without lateral connections",
     "superres-gabor": "no normalization: the decoder reads the Gabor bank",
 }
-BUILT_IN = {"vgg16": "VGG-16 in torchvision's layout; weights from --weights, or fetched"}
-FORMAT_HINT = (
-    "torchvision (RGB / 255, ImageNet mean and s.d.), caffe (RGB 0 to 255 minus the mean color) "
-    "or unit (RGB 0 to 1)"
-)
+BUILT_IN = {name: network.about for name, network in NETWORKS.items()}
+PATTERNS = {
+    "NAME@none": "one of the networks from vgg11 on, untrained: weights drawn with a fixed seed",
+    "torchvision:NAME[@WEIGHTS]": "a classifier of torchvision, say torchvision:resnet50",
+    "timm:NAME[@none]": "a network of timm, say timm:convnext_tiny.fb_in1k",
+    "package.module:factory": "what your own function returns, called without arguments",
+    "FILE.safetensors": "a checkpoint of ephys train",
+    "FILE --arch NAME": "weights (.safetensors, .pt, .pth, .bin, .ckpt) of a network named so",
+    "FILE.pt2": "a program of torch.export; runs its code, so it needs --trust-pickle",
+}
 
 
 def load(
     name: str | Path,
     *,
     weights: str | Path | None = None,
-    input_format: str | None = None,
+    arch: str | None = None,
+    input_format: InputFormat | str | None = None,
     device: str = "cpu",
+    trust_pickle: bool = False,
 ) -> nn.Module:
-    """A model with its weights and its ``input_format``.
+    """A model with its weights and its ``input_format``, in evaluation mode.
 
     Parameters
     ----------
-    name : a shipped network (``SHIPPED``), a checkpoint file of ``ephys train``, or ``"vgg16"``.
-    weights : for ``"vgg16"``, a ``.safetensors`` or ``.pth`` state_dict, which may hold only the
-        first layers; by default torchvision's published file is fetched and its hash checked.
-    input_format : what those weights take: ``"torchvision"``, ``"caffe"`` or ``"unit"``.
+    name : one of
+
+        - a shipped network (``SHIPPED``), or a checkpoint file of ``ephys train``;
+        - a network built here (``BUILT_IN``), with ``weights``, which may be those of the first
+          layers only, or torchvision's published ones, which are fetched and their hash checked.
+          ``vgg16@none`` is untrained, its weights drawn with a fixed seed;
+        - ``torchvision:NAME``, ``torchvision:NAME@WEIGHTS``, ``timm:NAME`` with the weights that
+          they publish, ``@none`` or ``weights``;
+        - ``package.module:factory``, a function that is called without arguments;
+        - a weights file, with the network that it is of as ``arch``;
+        - ``FILE.pt2``, a program of ``torch.export``.
+    weights : a state_dict: ``.safetensors``, or what ``torch.save`` made of one, alone or within a
+        training checkpoint. Must be complete but for the networks of ``BUILT_IN``.
+    arch : the network, any of the names above. ``load(FILE, arch=NAME)`` is
+        ``load(NAME, weights=FILE)``.
+    input_format : what the network takes, where that is not known from elsewhere: a name of
+        ``INPUT_FORMATS``, for images of the network's own size (224 pixels if it has none), or all
+        of it.
     device : where to put it, see ``choose_device``.
+    trust_pickle : open files that can run code: a module saved whole, a ``.pt2`` program. Whoever
+        made such a file can do with it all that you can do on this machine.
 
     Raises
     ------
     KeyError : for a name that is none of these, naming the nearest.
-    FileNotFoundError, ValueError : for a file that is missing, damaged, or not of this network.
-    ConnectionError : if the published weights cannot be fetched.
+    FileNotFoundError, ValueError : for a file that is missing, damaged, of another network, or that
+        could run code; and for a factory that fails.
+    ConnectionError : if published weights cannot be fetched.
+    ImportError : if torchvision or timm is asked for and cannot be imported.
     """
-    known, path = [*SHIPPED, *BUILT_IN], Path(name)
-    if str(name) not in known and path.suffix != ".safetensors":
-        if path.is_file():
-            raise ValueError(
-                f"{name} does not say of which network it is; name the network and pass the file: "
-                f"vgg16 --weights {name} --input-format FORMAT"
-            )
-        if not str(name) or not path.exists():
-            close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.3) or known
-            raise KeyError(
-                f"no model {str(name)!r}; did you mean {' or '.join(close)}, or a checkpoint?"
-            )
-    if name == "vgg16":
-        return _vgg16(Path(weights) if weights else None, input_format, device)
-    if weights or input_format:
-        raise ValueError(f"{name} brings its own weights and input format; name vgg16 to pass them")
-    if name in SHIPPED:
-        return load_checkpoint(
-            Path(str(files("ephys.models") / "weights" / f"{name}.safetensors"))
-        ).to(device)
-    return load_checkpoint(Path(name)).to(device)
+    if arch is not None:
+        if weights is not None:
+            raise ValueError(f"weights={weights} and the file {name}: which of them? pass one")
+        name, weights = arch, name
+    request = Request(
+        str(name), Path(weights) if weights else None, input_format, device, trust_pickle
+    )
+    for pattern, resolve in RESOLVERS.items():
+        if re.fullmatch(pattern, request.name, re.DOTALL):
+            return move(resolve(request).eval(), device)
+    if request.name and Path(request.name).exists():
+        return _from_pickle(request)  # whatever it is called
+    near = nearest(request.name, [*SHIPPED, *BUILT_IN])
+    raise KeyError(
+        f"no model {request.name!r}; did you mean {near}? torchvision's and timm's are named "
+        "torchvision:NAME and timm:NAME (see: ephys models)"
+    )
 
 
-def unloaded() -> VGG16:
-    """VGG-16 without weights, of which only the layers' names can be used."""
-    with torch.device("meta"):
-        return VGG16(_format("torchvision"))
+def _shipped(request: Request) -> nn.Module:
+    request.refuse_options()
+    return load_checkpoint(
+        Path(str(files("ephys.models") / "weights" / f"{request.name}.safetensors"))
+    )
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` or ``.pth`` file, without running anything in it.
-
-    Raises
-    ------
-    FileNotFoundError : if there is no such file.
-    ValueError : if it is damaged, or a pickle of more than tensors.
-    """
-    if path.suffix == ".safetensors":
-        return read_weights(path)
-    state = read_torch_file(path)
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} is not a state_dict, a dictionary of tensors")
-    return state
+def _from_checkpoint(request: Request) -> nn.Module:
+    path = Path(request.name)
+    request.refuse_options()
+    if not read_header(path):
+        raise _of_which_network(path, read_weights(path))
+    return load_checkpoint(path)
 
 
-def _vgg16(weights: Path | None, input_format: str | None, device: str) -> nn.Module:
-    if weights is None:
-        if input_format not in (None, "torchvision"):
-            raise ValueError(f"torchvision's published weights do not take {input_format!r} input")
-        return vgg16(fetch(PUBLISHED), _format("torchvision"), device)
-    if input_format is None:
-        raise ValueError(f"which input does {weights} take? pass --input-format {FORMAT_HINT}")
-    chosen = _format(input_format)
-    state = read_state_dict(weights)
-    try:
-        return vgg16(state, chosen, device)
-    except ValueError as error:
-        raise ValueError(f"{weights}: {error}") from error
+def _from_pickle(request: Request) -> nn.Module:
+    """A module that was saved whole, if that is trusted."""
+    path = Path(request.name)
+    content = read_pickle(path, trust_pickle=request.trust_pickle)
+    if isinstance(content, nn.Module):
+        if request.weights:
+            request.fill(content)
+        return request.equip(content)
+    raise _of_which_network(path, find_state_dict(content, path))
 
 
-def fetch(url: str) -> dict[str, Tensor]:
-    """Published weights, kept in torch's cache; a file's name ends in its hash, which is checked.
-
-    Raises
-    ------
-    ConnectionError : if they cannot be fetched; the message says which file to get.
-    ValueError : if what came does not have the hash.
-    """
-    name = url.rsplit("/", 1)[-1]
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / name
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        sha256_prefix = name.rsplit("-", 1)[-1].split(".")[0]
-        try:
-            torch.hub.download_url_to_file(
-                url, str(kept), hash_prefix=sha256_prefix, progress=sys.stderr.isatty()
-            )
-        except OSError as error:
-            raise ConnectionError(
-                f"cannot fetch {url} ({error}); get that file elsewhere and pass it with "
-                "--weights FILE --input-format torchvision"
-            ) from error
-        except RuntimeError as error:
-            raise ValueError(f"what came from {url} is not the published file ({error})") from error
-    try:
-        return read_state_dict(kept)
-    except ValueError as error:
-        raise ValueError(f"{error}. It came from {url}; remove it to fetch it again") from error
+def _of_which_network(path: Path, weights: dict[str, Tensor]) -> ValueError:
+    known = " or ".join(fitting(weights))
+    return ValueError(
+        f"{path} does not say of which network its weights are; name it: --arch {known or 'NAME'} "
+        "--input-format FORMAT"
+    )
 
 
-def _format(name: str) -> InputFormat:
-    if name not in INPUT_FORMATS:
-        raise KeyError(f"no input format {name!r}; there are {FORMAT_HINT}")
-    return INPUT_FORMATS[name]
+def _from_program(request: Request) -> nn.Module:
+    from ephys.models.programs import from_program  # torch.export takes half a second to import
+
+    return from_program(request)
+
+
+def _any_of(names: dict[str, str]) -> str:
+    return "|".join(map(re.escape, names))
+
+
+# By the form of the name; the first that fits.
+RESOLVERS: dict[str, Callable[[Request], nn.Module]] = {
+    _any_of(SHIPPED): _shipped,
+    rf"({_any_of(BUILT_IN)})(@none)?": load_built_in,
+    r"torchvision:.*": from_torchvision,
+    r"timm:.*": from_timm,
+    r".*\.safetensors": _from_checkpoint,
+    r".*\.(pt|pth|bin|ckpt)": _from_pickle,
+    r".*\.pt2": _from_program,
+    r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*": from_factory,
+}

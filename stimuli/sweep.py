@@ -13,6 +13,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ephys.stimuli.gratings import check_gabor, check_grating, gabor, grating
+from ephys.stimuli.noises import (
+    check_sparse_noise,
+    check_white_noise,
+    sparse_noise,
+    sparse_noise_pixels,
+    white_noise,
+    white_noise_pixels,
+)
 from ephys.visual_field import VisualField
 
 UNITS = {
@@ -22,10 +30,31 @@ UNITS = {
     "contrast": "1",
     "mean_luminance": "1",
     "envelope_sd": "degree",
+    "seed": "1",
+    "check_size": "degree",
+    "diameter": "degree",
+    "x": "degree",
+    "y": "degree",
+    "polarity": "1",
 }
 PERIODS = {"orientation": 180, "phase": 360}  # degrees
-DRAW: dict[str, Callable[..., Tensor]] = {"grating": grating, "gabor": gabor}
-CHECK: dict[str, Callable[..., None]] = {"grating": check_grating, "gabor": check_gabor}
+DRAW: dict[str, Callable[..., Tensor]] = {
+    "grating": grating,
+    "gabor": gabor,
+    "white_noise": white_noise,
+    "sparse_noise": sparse_noise,
+}
+CHECK: dict[str, Callable[..., None]] = {
+    "grating": check_grating,
+    "gabor": check_gabor,
+    "white_noise": check_white_noise,
+    "sparse_noise": check_sparse_noise,
+}
+# Of the families made of checks: how many pixels a pixel shares its check with.
+PIXELS: dict[str, Callable[..., np.ndarray]] = {
+    "white_noise": white_noise_pixels,
+    "sparse_noise": sparse_noise_pixels,
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +62,8 @@ class StimulusSet:
     """Stimuli as a table, one row each, and a pure function that draws them on a field.
 
     ``table`` has the dimension ``stimulus``; its variable ``family`` names the drawing function
-    (``"grating"``, ``"gabor"``), the others are all of that function's parameters, NaN where a
-    family has no such parameter. ``len()`` and ``+`` give what they give for a list,
+    (``"grating"``, ``"white_noise"``), the others are all of that function's parameters, NaN where
+    a family has no such parameter. ``len()`` and ``+`` give what they give for a list,
     and a slice, indices or a mask give a set.
     """
 
@@ -69,6 +98,24 @@ class StimulusSet:
         for family, _, parameters in self._families():
             CHECK[family](field, **parameters)
 
+    def check_pixels(self, field: VisualField) -> np.ndarray:
+        """How many of the field's pixels are in the check of each pixel: (stimulus, y, x).
+
+        0 where a stimulus is grey.
+
+        Raises
+        ------
+        ValueError : for stimuli that are not made of checks.
+        """
+        pixels = np.empty((len(self), field.height_px, field.width_px), int)
+        for family, rows, parameters in self._families():
+            if family not in PIXELS:
+                raise ValueError(
+                    f"a {family} is not made of checks; these families are: {', '.join(PIXELS)}"
+                )
+            pixels[rows] = PIXELS[family](field, **parameters)
+        return pixels
+
     @property
     def parameters(self) -> list[str]:
         """Names of the parameters that any stimulus has, in alphabetical order."""
@@ -97,7 +144,7 @@ def sweep(family: Callable[..., Tensor], **axes: ArrayLike) -> StimulusSet:
 
     Parameters
     ----------
-    family : the drawing function, :func:`grating` or :func:`gabor`.
+    family : the drawing function, :func:`grating` or :func:`white_noise`, say.
     axes : for its parameters a number, or the values to go through; the others have the
         function's default.
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -13,7 +14,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 mpl.use("Agg")
 # torchvision's own operators are not in every build; its classifiers do without, once declared.
-OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+OPERATORS: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
 for schema in [
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

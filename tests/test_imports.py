@@ -15,14 +15,17 @@ FOLDERS = {
     "ephys.models": ROOT / "models",
 }
 ROWS = [
-    {"visual_field"},
+    {"visual_field", "nearest"},
     {"stimuli", "models", "responses"},
-    {"electrodes", "receptive_field", "recording"}
-    | {"tuning", "selectivity", "contrast", "statistics", "reference"},
-    {"figures", "report", "analysis", "experiment"},
+    {"ranks", "electrodes", "tracing", "receptive_field", "cropping", "recording", "mapping"}
+    | {"tuning", "selectivity", "contrast", "statistics", "reference"}
+    | {"fits", "shapes", "solver"},
+    {"figures", "report", "analysis", "experiment", "export"},
     {"cli", "__main__"},
 ]
-MEASURES = {"responses", "tuning", "selectivity", "contrast", "statistics", "reference"}
+MEASURES = {"responses", "tuning", "selectivity", "contrast", "statistics", "reference"} | {
+    *("fits", "shapes", "solver")
+}
 
 
 def imports() -> dict[str, set[str]]:

@@ -22,7 +22,7 @@ from ephys.analysis import (
     population_table,
     unit_table,
 )
-from ephys.responses import create_store, unit_coordinates
+from ephys.responses import create_store
 from ephys.stimuli import grating
 from ephys.visual_field import VisualField
 
@@ -72,6 +72,7 @@ class Planted:
 
 
 COUNT = len(Planted.preferred)
+PLACE = {"row": 3.0, "column": 4.0, "rf_x": 0.1, "rf_y": -0.2}  # of every unit
 
 
 def responses(
@@ -82,9 +83,11 @@ def responses(
     names = ("contrast", "spatial_frequency", "phase", "orientation")
     columns = dict(zip(names, rows.T, strict=True)) | {"mean_luminance": np.full(len(rows), 0.5)}
     response = Planted().response(columns)
-    units = [
-        unit_coordinates(layer, COUNT, row=3, column=4, rf_x=0.1, rf_y=-0.2) for layer in layers
-    ]
+    units = {
+        "layer": np.repeat(layers, COUNT),
+        "channel": np.tile(np.arange(COUNT), len(layers)),
+        **{name: np.full(COUNT * len(layers), value) for name, value in PLACE.items()},
+    }
     shape = {"channels": 1, "height_px": FIELD.height_px, "width_px": FIELD.width_px}
     return xr.Dataset(
         {
@@ -94,7 +97,7 @@ def responses(
         {
             "family": ("stimulus", np.full(len(rows), "grating")),
             **{name: ("stimulus", column) for name, column in columns.items()},
-            **{name: ("unit", np.concatenate([unit[name] for unit in units])) for name in units[0]},
+            **{name: ("unit", values) for name, values in units.items()},
         },
         {"input_format": json.dumps(shape), "pixels_per_degree": FIELD.pixels_per_degree},
     )
@@ -145,7 +148,7 @@ def chosen(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 def test_there_is_one_row_per_unit_with_its_place(units: pd.DataFrame) -> None:
     assert units["channel"].tolist() == list(range(COUNT))
-    for name, value in {"row": 3, "column": 4, "rf_x": 0.1, "rf_y": -0.2}.items():
+    for name, value in PLACE.items():
         assert (units[name] == value).all()
     np.testing.assert_array_equal(units["blank"], Planted.baseline)
 
@@ -407,7 +410,7 @@ def test_a_picture_that_cannot_be_drawn_is_refused_and_not_begun(tmp_path: Path)
         plot(run, picture, elsewhere=run, layer="conv9")
     with pytest.raises(KeyError, match=r"no protocol .*patches.* there are contrast_invariance"):
         plot(run, picture, protocol="contrast_invariance_patches")
-    with pytest.raises(FileNotFoundError, match=r"is not a finished run|holds no recorded"):
+    with pytest.raises(FileNotFoundError, match=r"is not a (finished )?run"):
         plot(run, picture, elsewhere=tmp_path)
     with pytest.raises(ValueError, match="'abc' is not supported"):
         plot(run, tmp_path / "figure.abc")

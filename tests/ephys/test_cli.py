@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import save_file
@@ -27,14 +28,14 @@ from ephys import experiment
 from ephys.cli import main
 from ephys.models import training
 from ephys.models.checkpoint import load_checkpoint
-from ephys.models.sources import SHIPPED
+from ephys.models.sources import BUILT_IN, PATTERNS, SHIPPED
 from ephys.models.superres import SuperResolution
 from ephys.responses import open_store
 from ephys.stimuli.protocols import PROTOCOLS, contrast_invariance
 
 STIMULI = 3 * 6 * 4
 SMALL = {"spatial_frequencies": 2, "contrasts": (0.1, 0.5, 0.9), "orientations": 6, "phases": 4}
-SHIPPED_LINE = " or ".join([*SHIPPED, "vgg16"])
+ZOOS = "torchvision's and timm's are named torchvision:NAME and timm:NAME (see: ephys models)"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -137,8 +138,11 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_models_that_can_be_named_are_listed() -> None:
     result = ephys("models")
-    names = [line.split()[0] for line in result.stdout.splitlines()]
-    assert names == [*SHIPPED, "vgg16", "FILE.safetensors"]
+    lines = result.stdout.splitlines()
+    for name, what in {**SHIPPED, **BUILT_IN, **PATTERNS}.items():
+        (line,) = [line for line in lines if line.startswith(f"{name}  ")]
+        assert line.endswith(f"  {what}")
+    assert len(lines) == len(SHIPPED) + len(BUILT_IN) + len(PATTERNS)
 
 
 def test_the_protocols_are_listed_with_their_size_and_purpose() -> None:
@@ -150,13 +154,34 @@ def test_the_protocols_are_listed_with_their_size_and_purpose() -> None:
 
 
 def test_the_layers_of_a_model_are_listed_and_its_own_are_starred() -> None:
-    lines = ephys("layers", "superres-divnormei").stdout.splitlines()
+    header, *lines = ephys("layers", "superres-divnormei").stdout.splitlines()
+    assert header.split() == ["layer", "type", "output", "receptive", "field", "status"]
     starred = [line.split()[1] for line in lines if line.startswith("*")]
     assert starred == ["encoder.gabor_bank", "encoder.normalization"]
-    assert "  encoder.normalization.excitation" in [
-        line.partition("  Conv2d")[0].rstrip() for line in lines
-    ]
-    assert len(lines) == sum(name != "" for name, _ in SuperResolution().named_modules())
+    rows = {
+        line.removeprefix("*").split()[0]: re.split(" {2,}", line.strip("* ")) for line in lines
+    }
+    # Filters of up to 21 pixels, shown one image in four pixels.
+    assert rows["encoder.gabor_bank"][1:] == ["GaborBank", "64 x 12 x 12", "21 x 21 px", "exact"]
+    assert rows["encoder.normalization.excitation"][1] == "Conv2d"
+    assert set(rows) == {name for name, _ in SuperResolution().named_modules() if name}
+
+
+def test_the_layers_of_a_network_are_listed_without_its_weights() -> None:
+    lines = ephys("layers", "vgg16", "--layers", "type:Conv2d").stdout.splitlines()[1:]
+    sizes = [int(re.search(r"(\d+) px", line)[1]) for line in lines]  # type: ignore[index]
+    # Each convolution of three pixels adds two steps of its stride, each pool one.
+    assert sizes == [3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196]
+
+
+def test_a_run_is_exported(finished: tuple[Path, Result]) -> None:
+    run, _ = finished
+    assert ephys("export", run, "-o", "out.nc").stdout == "out.nc\n"
+    with xr.open_dataset("out.nc") as exported, open_store(run / "responses.zarr" / "small") as own:
+        xr.testing.assert_identical(exported, own)
+    line = refused("export", run, "--protocol", "none", "-o", "none.nc")
+    assert line == f"{run} has the protocols small; name one, not 'none'"
+    assert not Path("none.nc").exists()
 
 
 # A run.
@@ -244,8 +269,15 @@ def test_the_run_is_called_by_the_model_unless_told(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["probe", "xyz"], f"no model 'xyz'; did you mean {SHIPPED_LINE}, or a checkpoint?"),
-        (["layers", "vgg61"], "no model 'vgg61'; did you mean vgg16, or a checkpoint?"),
+        (
+            ["probe", "xyz"],
+            "no model 'xyz'; did you mean superres-divnormei or superres-divnormei-eq3 or "
+            f"superres-divnorm? {ZOOS}",
+        ),
+        (
+            ["layers", "vgg61"],
+            f"no model 'vgg61'; did you mean vgg19 or vgg16 or vgg13? {ZOOS}",
+        ),
         (
             ["probe", "superres-gabor", "--layers", "encoder.gabor", "--protocol", "small"],
             "the model has no layer 'encoder.gabor'; did you mean "
@@ -254,7 +286,7 @@ def test_the_run_is_called_by_the_model_unless_told(monkeypatch: pytest.MonkeyPa
         (
             ["probe", "superres-gabor", "--protocol", "contrast_invarience"],
             "no protocol 'contrast_invarience'; did you mean "
-            "contrast_invariance or contrast_invariance_patches?",
+            "contrast_invariance or contrast_invariance_patches or too_fine?",
         ),
         (
             ["probe", "superres-gabor", "--protocol", "too_fine"],
@@ -268,7 +300,8 @@ def test_the_run_is_called_by_the_model_unless_told(monkeypatch: pytest.MonkeyPa
         ),
         (
             ["probe", "superres-gabor", "--weights", "a.pth"],
-            "superres-gabor brings its own weights and input format; name vgg16 to pass them",
+            "superres-gabor brings its own weights and input format; drop --weights and "
+            "--input-format",
         ),
         (
             ["probe", "vgg16", "--weights", "a.pth", "--input-format", "unit"],
@@ -359,8 +392,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(arguments: lis
         weights = ("--weights", path, "--input-format", "unit")
         line = refused(*arguments, "vgg16", *weights)
         assert line.startswith(f"{path} is refused: ")
-        way_out = f"name the network and pass the file: vgg16 --weights {path}"
-        assert way_out in refused(*arguments, path)
+        assert "save a state_dict() instead" in refused(*arguments, path)
     assert sorted(Path().iterdir()) == [plain, wrapped]
 
 

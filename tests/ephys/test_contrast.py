@@ -1,5 +1,9 @@
 """Contrast invariance, of units that were planted with it and without."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -315,3 +319,29 @@ def test_a_sweep_with_both_ends_is_refused() -> None:
     both_ends = np.linspace(0, 180, 19)
     with pytest.raises(ValueError, match=r"orientation runs 0 to 180 degrees in 19 values"):
         contrast_invariance(curves(values, np.array([0.1, 0.9]), both_ends))
+
+
+# Dask arrays.
+
+
+@pytest.mark.parametrize("chunks", [{"unit": 1}, {"unit": 4}, {"unit": 2, "contrast": 3}])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_invariance_of_a_dask_array_is_a_dataset_of_dask_arrays_of_the_same_numbers(
+    dtype: str, chunks: Mapping[str, int]
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("computed")
+
+    rng = np.random.default_rng(1905)
+    values = rng.gamma(0.5, size=(6, 7, 36)).astype(dtype)
+    values[1], values[2, 0], values[3, 4, 5] = 0, 0, np.nan
+    eager = curves(values).assign_coords(
+        spatial_frequency=("unit", rng.uniform(size=6)), channel=("unit", np.arange(6))
+    )
+    with dask.config.set(scheduler=refuse):
+        lazy = contrast_invariance(eager.chunk(chunks))
+    expected = contrast_invariance(eager)
+    for name, variable in lazy.data_vars.items():
+        assert variable.variable.chunks is not None
+        assert variable.dtype == expected[name].dtype
+    xr.testing.assert_identical(lazy.compute(), expected)

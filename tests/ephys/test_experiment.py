@@ -414,7 +414,7 @@ def test_an_estimate_counts_stimuli_units_and_megabytes(
 def test_an_estimate_shows_a_few_batches_only() -> None:
     model = Cells()
     estimate(model, ["small"], batch_size=BATCH)
-    assert 0 < model.batches < STIMULI // BATCH / 2
+    assert 0 < model.batches < STIMULI // BATCH
 
 
 def test_an_estimate_refuses_what_the_experiment_would() -> None:

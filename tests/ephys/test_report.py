@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from ephys.report import SLOPES, answer, summary, write_report
-from ephys.responses import create_store, unit_coordinates
+from ephys.responses import create_store
 
 LAYERS = ("encoder.gabor_bank", "encoder.normalization")
 BASELINES = ("raw", "above blank")
@@ -116,7 +116,7 @@ def write_run(
     about = {"model": model, "protocols": protocols, "seed": 0, "command": command}
     (run / "run.json").write_text(json.dumps(about))
     table.to_csv(run / "population.csv", index=False)
-    units = unit_coordinates(LAYERS[0], 3, row=0, column=0, rf_x=0, rf_y=0)
+    units = {"layer": np.full(3, LAYERS[0]), "channel": np.arange(3)}
     responses = xr.Dataset(
         {"blank": ("unit", np.zeros(3, np.float32))},
         {

@@ -1,8 +1,14 @@
 """Responses come out in order, and come back from disk as they were written."""
 
 import itertools
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import dask.threaded
 import numpy as np
 import pytest
 import xarray as xr
@@ -14,10 +20,12 @@ from ephys.responses import (
     UNIT_ATTRIBUTES,
     create_store,
     grid,
+    is_recorded,
+    load,
     open_store,
     reopen_store,
-    unit_coordinates,
     varied_parameters,
+    write,
 )
 
 UNITS = 3
@@ -43,7 +51,12 @@ def responses(order: np.ndarray | None = None) -> xr.Dataset:
         name: ("stimulus", column, {"units": "1" if name == "contrast" else "degree"})
         for name, column in zip(AXES, rows.T, strict=True)
     }
-    unit = unit_coordinates("encoder.0", UNITS, row=4, column=5, rf_x=0.25, rf_y=-0.5)
+    place = {"row": 4.0, "column": 5.0, "rf_x": 0.25, "rf_y": -0.5}
+    unit = {
+        "layer": np.full(UNITS, "encoder.0"),
+        "channel": np.arange(UNITS),
+        **{name: np.full(UNITS, value) for name, value in place.items()},
+    }
     return xr.Dataset(
         {
             "response": (("stimulus", "unit"), values, {"units": "1", "long_name": "response"}),
@@ -146,6 +159,73 @@ def test_a_name_that_is_no_parameter_is_refused_with_those_that_are(name: str) -
         grid(responses(), "orientation", name)
 
 
+# Dask arrays.
+
+CHUNKINGS: list[Mapping[str, int]] = [
+    {"stimulus": COUNT, "unit": 1},
+    {"stimulus": 7, "unit": UNITS},
+    {"stimulus": 1, "unit": 2},
+]
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    """A scheduler, for what must not be computed."""
+    raise AssertionError("computed")
+
+
+def shuffled() -> xr.Dataset:
+    return responses(np.random.default_rng(77).permutation(COUNT))
+
+
+@pytest.mark.parametrize("chunks", CHUNKINGS)
+def test_a_grid_of_a_dask_array_is_a_dask_array_of_the_same_numbers(
+    chunks: Mapping[str, int],
+) -> None:
+    recorded = shuffled()
+    lazy = recorded.assign(response=recorded["response"].variable.chunk(chunks))
+    with dask.config.set(scheduler=refuse):
+        table = grid(lazy, *AXES)
+    assert all(len(table.chunksizes[name]) == 1 for name in AXES)
+    xr.testing.assert_identical(table.compute(), grid(recorded, *AXES))
+
+
+def test_chunks_of_stimuli_are_divided_into_units_that_memory_can_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ephys.responses.BLOCK_VALUES", 2 * COUNT + 1)
+    table = grid(shuffled().chunk(stimulus=7), *AXES)
+    assert table.variable.chunksizes["unit"] == (2, 1)
+
+
+def test_blocks_of_units_stay_as_they_are() -> None:
+    table = grid(shuffled().chunk(unit=(2, 1)), *AXES)
+    assert table.variable.chunksizes["unit"] == (2, 1)
+    # And no block is as small as the last one.
+    table = grid(shuffled().chunk(stimulus=7, unit=2), *AXES)
+    assert table.variable.chunksizes["unit"] == (2, 1)
+
+
+def test_of_a_zarr_folder_opened_in_chunks_only_parameters_are_read(tmp_path: Path) -> None:
+    recorded = shuffled()
+    path = tmp_path / "responses.zarr"
+    array = create_store(path, recorded.drop_vars("response"), chunk=7)
+    array[:] = recorded["response"].values
+    lazy = xr.open_zarr(path, consolidated=False, chunks={})
+    assert lazy["contrast"].chunks  # as its coordinates come
+
+    def parameters_only(graph: Any, keys: Any, **settings: Any) -> Any:
+        arrays = dask.threaded.get(graph, keys, **settings)
+        assert [array.shape for array in arrays] == [(COUNT,)] * len(arrays)
+        return arrays
+
+    with dask.config.set(scheduler=parameters_only):
+        assert varied_parameters(lazy) == ["contrast", "orientation", "phase"]
+        table = grid(lazy, *AXES)
+        with pytest.raises(AssertionError):  # it would be seen
+            table.compute()
+    xr.testing.assert_identical(table.compute(), grid(recorded, *AXES))
+
+
 # varied_parameters.
 
 
@@ -201,6 +281,31 @@ def test_a_store_in_memory_is_as_good_as_one_on_disk(tmp_path: Path) -> None:
     for place in (MemoryStore(), tmp_path / "responses.zarr"):
         create_store(place, recorded.drop_vars("response"), chunk=8)[:] = recorded["response"]
         xr.testing.assert_identical(open_store(place).load(), recorded)
+
+
+@pytest.mark.parametrize("chunk", [4, COUNT])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_store_opens_in_blocks_of_units(tmp_path: Path, chunk: int, in_memory: bool) -> None:
+    recorded = shuffled()
+    place = MemoryStore() if in_memory else tmp_path / "responses.zarr"
+    array = create_store(place, recorded.drop_vars("response"), chunk=chunk)
+    array[:] = recorded["response"].values
+    with dask.config.set(scheduler=refuse):
+        lazy = open_store(place, chunks={"unit": 2})
+        assert lazy["response"].variable.chunksizes == {"stimulus": (COUNT,), "unit": (2, 1)}
+        assert not [name for name in lazy.coords if lazy[name].variable.chunks]
+        table = grid(lazy, *AXES)
+    xr.testing.assert_identical(lazy.compute(), recorded)
+    xr.testing.assert_identical(table.compute(), grid(recorded, *AXES))
+
+
+def test_chunks_without_dask_are_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    create_store(store, responses().drop_vars("response"), chunk=4)
+    monkeypatch.setitem(sys.modules, "dask", None)
+    with pytest.raises(ModuleNotFoundError, match=r"^chunks need dask: pip install ephys\[dist"):
+        open_store(store, chunks={"unit": 2})
+    open_store(store)
 
 
 def test_rows_that_were_not_recorded_are_nan(tmp_path: Path) -> None:
@@ -290,9 +395,154 @@ def test_a_place_without_a_store_is_refused_by_its_name(tmp_path: Path) -> None:
             open_store(path)
 
 
-def test_units_of_one_layer_share_a_place_and_count_their_channels() -> None:
-    coordinates = unit_coordinates("conv", 4, row=2, column=3, rf_x=0.5, rf_y=-1)
-    np.testing.assert_array_equal(coordinates["channel"], [0, 1, 2, 3])
-    for name, value in {"row": 2, "column": 3, "rf_x": 0.5, "rf_y": -1}.items():
-        np.testing.assert_array_equal(coordinates[name], np.full(4, value, float))
-    assert list(np.asarray(coordinates["layer"])) == ["conv"] * 4
+# Interrupted, refused and damaged. What happens to a whole recording is in test_interruptions.
+
+CHUNK = 7
+ABOUT: dict[str, str | float] = {"model": "a bank", "seed": 7}
+
+
+def rows_of(chunk: int) -> slice:
+    return slice(CHUNK * chunk, min(CHUNK * (chunk + 1), COUNT))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """All responses in five chunks, of which the first is noise and the second constant."""
+    recorded = responses()
+    values = recorded["response"].values
+    values[rows_of(0)] = np.random.default_rng(1).standard_normal((CHUNK, UNITS))
+    values[rows_of(1)] = 2.5
+    path = tmp_path / "responses.zarr"
+    array = create_store(path, recorded.drop_vars("response"), chunk=CHUNK)
+    for chunk in range(5):
+        write(array, rows_of(chunk), values[rows_of(chunk)])
+    return path
+
+
+def refused(name: str) -> Any:
+    """Damage of an array, by the store's name and that of the array, in one line."""
+    way_out = "record it again with --resume.*" if name == "response" else "overwrite it"
+    sentence = rf"^/.*/responses\.zarr: {name} is damaged \(.+\); {way_out}$"
+    return pytest.raises(ValueError, match=sentence)
+
+
+def test_a_chunk_is_recorded_once_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "responses.zarr"
+    array = create_store(path, responses().drop_vars("response"), chunk=CHUNK)
+    assert not any(is_recorded(array, rows_of(chunk)) for chunk in range(5))
+    values = np.full((CHUNK, UNITS), np.nan)
+    values[3, 1] = 0  # a model may answer with NaN
+    write(array, rows_of(2), values)
+    again = reopen_store(path, ABOUT)
+    assert [is_recorded(again, rows_of(chunk)) for chunk in range(5)] == [0, 0, 1, 0, 0]
+
+
+def test_all_of_a_store_is_loaded(store: Path) -> None:
+    expected = xr.open_zarr(store, consolidated=False, chunks=None).load()
+    opened = open_store(store)
+    assert load(opened) is opened
+    shutil.rmtree(store)
+    xr.testing.assert_identical(opened, expected)
+
+
+def test_what_is_not_recorded_yet_is_not_loaded_as_if_it_were(tmp_path: Path) -> None:
+    path = tmp_path / "responses.zarr"
+    recorded = responses()
+    array = create_store(path, recorded.drop_vars("response"), chunk=CHUNK)
+    for chunk in (0, 1, 3):
+        write(array, rows_of(chunk), recorded["response"].values[rows_of(chunk)])
+    with refused("response") as refusal:
+        load(open_store(path).isel(unit=[1]))
+    assert "(2 of 5 chunks missing)" in str(refusal.value)
+
+
+def test_responses_that_are_all_nan_are_there(tmp_path: Path) -> None:
+    for place in (MemoryStore(), tmp_path / "responses.zarr"):
+        array = create_store(place, responses().drop_vars("response"), chunk=CHUNK)
+        for chunk in range(5):
+            write(array, rows_of(chunk), np.full((CHUNK, UNITS), np.nan)[: COUNT - CHUNK * chunk])
+        assert np.isnan(load(open_store(place))["response"]).all()
+
+
+def damages(whole: bytes) -> Iterator[bytes]:
+    """Every bit turned over, every length but the right one."""
+    for place, bit in itertools.product(range(len(whole)), range(8)):
+        yield whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+    for length in range(len(whole)):
+        yield whole[:length]
+    yield whole + b"\0"
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 4])
+def test_any_damage_of_a_chunk_is_noticed(store: Path, chunk: int) -> None:
+    array, file = reopen_store(store, ABOUT), store / "response" / f"{chunk}.0"
+    first, last = rows_of(chunk).start, rows_of(chunk).stop - 1
+    warning = re.escape(f"{store}: stimuli {first} to {last} are damaged (")
+    whole = file.read_bytes()
+    for count, damaged in enumerate(damages(whole)):
+        file.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=rf"^{warning}.+\) and recorded anew$"):
+            assert not is_recorded(array, rows_of(chunk))
+        if count % 25 == 0:
+            with refused("response"):
+                load(open_store(store))
+    file.write_bytes(whole)
+    assert is_recorded(array, rows_of(chunk))
+    load(open_store(store))
+
+
+@pytest.mark.parametrize("name", ["blank", "orientation", "family", "layer", "channel", "rf_x"])
+def test_any_damage_of_what_is_no_response_is_noticed(store: Path, name: str) -> None:
+    file = store / name / "0"
+    whole = file.read_bytes()
+    for damaged in itertools.islice(damages(whole), 0, None, 30):
+        file.write_bytes(damaged)
+        with refused(name):
+            load(open_store(store))
+        with refused(name):
+            reopen_store(store, ABOUT)
+    file.unlink()
+    with refused(name):
+        load(open_store(store))
+    with refused(name):
+        reopen_store(store, ABOUT)
+
+
+@pytest.mark.parametrize("file", ["response/.zarray", "orientation/.zattrs", ".zattrs", ".zgroup"])
+def test_metadata_that_cannot_be_read_are_refused(store: Path, file: str) -> None:
+    whole = (store / file).read_bytes()
+    for damaged in [b"", whole[:-2], whole[1:], b"\xff" + whole, b"[]"]:
+        (store / file).write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"^the metadata of {store} are damaged; overwrite"):
+            open_store(store)
+
+
+def test_what_a_killed_write_left_is_cleared_away(store: Path) -> None:
+    torso = store / "response" / f"1.{'0' * 32}.partial"
+    torso.write_bytes(b"half a chu")
+    load(open_store(store))
+    assert torso.exists()
+    reopen_store(store, ABOUT)
+    assert not torso.exists()
+    load(open_store(store))
+
+
+def test_a_write_that_is_refused_says_what_and_where(store: Path) -> None:
+    array = reopen_store(store, ABOUT)
+    (store / "response").rename(store / "elsewhere")
+    (store / "response").write_bytes(b"a file")
+    sentence = r": stimuli 7 to 13 cannot be written; what was before is kept, and can be resumed: "
+    with pytest.raises(OSError, match=sentence) as refusal:
+        write(array, rows_of(1), np.zeros((CHUNK, UNITS)))
+    assert refusal.value.filename == str(store)
+    assert refusal.value.errno
+    assert (store / "response").read_bytes() == b"a file"
+
+
+def test_a_store_that_cannot_be_created_says_where(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"precious")
+    path = tmp_path / "file" / "responses.zarr"
+    with pytest.raises(OSError, match=r": the store cannot be created: ") as refusal:
+        create_store(path, responses().drop_vars("response"), chunk=CHUNK)
+    assert refusal.value.filename == str(path)
+    assert (tmp_path / "file").read_bytes() == b"precious"

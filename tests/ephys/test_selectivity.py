@@ -2,7 +2,10 @@
 
 import cmath
 import math
+from collections.abc import Mapping
+from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -188,3 +191,26 @@ def test_orientations_that_do_not_go_around_once_and_evenly_are_refused(
     message = rf"orientation runs 0 to {orientations[-1]:g} degrees in {len(orientations)} values"
     with pytest.raises(ValueError, match=rf"{message}.*circle of 180 degrees.*without both ends"):
         gosi(curve(np.ones(len(orientations)), orientations))
+
+
+# Dask arrays.
+
+
+@pytest.mark.parametrize("chunks", [{"dim_0": 1}, {"dim_0": 2, "orientation": 10}])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_index_of_a_dask_array_is_a_dask_array_of_the_same_numbers(
+    dtype: str, chunks: Mapping[str, int]
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("computed")
+
+    values = np.random.default_rng(2).gamma(1, size=(5, 3, 25)).astype(dtype)
+    values[1], values[2, 0, 4], values[3, 1, 1] = 0, np.nan, -1
+    curves = curve(values).assign_coords(dim_0=list("abcde"))
+    # In memory, a unit may lie beside another: sums must not follow that order.
+    curves = curves.transpose("orientation", "dim_1", "dim_0").copy(deep=True)
+    with dask.config.set(scheduler=refuse):
+        lazy = gosi(curves.chunk(chunks))
+    assert lazy.chunks is not None
+    assert lazy.dtype == gosi(curves).dtype
+    xr.testing.assert_identical(lazy.compute(), gosi(curves))

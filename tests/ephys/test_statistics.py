@@ -276,3 +276,15 @@ def test_a_level_that_is_not_between_0_and_1_is_refused(level: float) -> None:
 def test_fewer_than_one_resample_are_refused(resamples: int) -> None:
     with pytest.raises(ValueError, match=f"resamples={resamples}"):
         bootstrap_interval(units([1, 2, 3]), resamples=resamples)
+
+
+# Dask arrays.
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_an_interval_over_a_dask_array_is_that_over_its_numbers(statistic: Statistic) -> None:
+    values = units(np.random.default_rng(12).normal(size=(9, 2)))
+    values[3, 1] = np.nan
+    interval = bootstrap_interval(values.chunk(unit=2), statistic=statistic, seed=8)
+    assert not interval.chunks  # computed: it needs all units
+    xr.testing.assert_identical(interval, bootstrap_interval(values, statistic=statistic, seed=8))

@@ -1,8 +1,10 @@
 """Tuning curves: of planted units, and with widths that are in the book."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -506,3 +508,107 @@ def test_an_incomplete_grid_is_refused() -> None:
     recorded = record(AXES, planted_response).isel(stimulus=slice(1, None))
     with pytest.raises(ValueError, match=r"no stimulus with .*; select a complete grid first"):
         tuning_curve(recorded, by="contrast")
+
+
+# Dask arrays: the same numbers, to the last bit, and none before they are asked for.
+
+CHUNKINGS: list[Mapping[str, int]] = [{"unit": 1}, {"unit": 2}, {"stimulus": 7, "unit": 2}]
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("computed")
+
+
+def check_lazy(measure: Callable[[Any], Any], data: Any, chunked: Any) -> None:
+    """The measure computes nothing of what is chunked, and gives what it gives of the data."""
+    with dask.config.set(scheduler=refuse):
+        lazy = measure(chunked)
+    assert lazy.variable.chunks is not None
+    eager = measure(data)
+    assert lazy.dtype == eager.dtype
+    computed = lazy.compute()
+    xr.testing.assert_identical(computed, eager)
+    assert [c.dtype for c in computed.coords.values()] == [c.dtype for c in eager.coords.values()]
+
+
+def noisy(dtype: str) -> xr.Dataset:
+    """Eight phases, of which a sum depends on its order; one unit silent, one with a hole."""
+    axes = AXES | {"phase": np.arange(8) * 45.0}
+    rng = np.random.default_rng(4051)
+    recorded = record(axes, lambda unit, row: rng.gamma(1.0) * planted_response(unit, row))
+    recorded["response"][:, 1] = 0
+    recorded["response"][5, 2] = np.nan
+    recorded["blank"] = ("unit", rng.uniform(size=3))
+    return recorded.assign(response=recorded["response"].astype(dtype))
+
+
+@pytest.mark.parametrize("chunks", CHUNKINGS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "asked", [("orientation", "contrast"), ("orientation", None), ("phase", "contrast")]
+)
+def test_curves_of_a_dask_array_are_a_dask_array(
+    asked: tuple[str, str | None], dtype: str, chunks: Mapping[str, int]
+) -> None:
+    recorded = noisy(dtype)
+    chunked = recorded.assign(response=recorded["response"].variable.chunk(chunks))
+    check_lazy(lambda data: tuning_curve(data, asked[0], by=asked[1]), recorded, chunked)
+
+
+@pytest.mark.parametrize(
+    "axes", [{"orientation": AXES["orientation"]}, {k: AXES[k] for k in ("orientation", "phase")}]
+)
+def test_curves_without_a_preferred_value_are_lazy_too(axes: dict[str, np.ndarray]) -> None:
+    recorded = record(axes, lambda unit, row: row["orientation"] + row.get("phase", 0.0) + unit)
+    chunked = recorded.assign(response=recorded["response"].variable.chunk({"unit": 2}))
+    check_lazy(tuning_curve, recorded, chunked)
+
+
+@pytest.mark.parametrize("chunks", [{"unit": 1}, {"unit": 3}, {"unit": 2, "orientation": 4}])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        preferred,
+        align,
+        lambda curves: align(curves, by="contrast"),
+        half_width,
+        lambda curves: half_width(curves, level=0.7),
+        lambda curves: curves - curves["blank"],
+    ],
+    ids=["preferred", "align", "align by", "half_width", "half_width at", "above blank"],
+)
+def test_measures_of_a_dask_array_are_a_dask_array(
+    measure: Callable[[Any], Any], dtype: str, chunks: Mapping[str, int]
+) -> None:
+    rng = np.random.default_rng(8086)
+    curves = curve(rng.gamma(0.3, size=(7, 3, 25)).astype(dtype))
+    curves[1], curves[2, 1], curves[3, :, 7] = 0, 2, np.nan
+    curves = curves.assign_coords(
+        contrast=CONTRASTS,
+        channel=("unit", np.arange(7)),
+        blank=("unit", rng.uniform(size=7).astype(dtype)),
+    )
+    check_lazy(measure, curves, curves.chunk(chunks))
+
+
+def test_measures_of_whole_numbers_are_lazy_too() -> None:
+    curves = curve(np.random.default_rng(6).integers(0, 9, (4, 3, 25)))
+    for measure in (preferred, align, half_width):
+        check_lazy(measure, curves, curves.chunk(unit=1))
+
+
+def test_what_is_no_circle_is_refused_before_anything_is_computed() -> None:
+    curves = curve(np.ones((2, 9)), np.arange(9) * 10.0).chunk(unit=1)
+    with dask.config.set(scheduler=refuse):
+        for measure in (half_width, align):
+            with pytest.raises(ValueError, match="orientation runs 0 to 80"):
+                measure(curves)
+
+
+def test_a_unit_is_measured_alike_whoever_is_beside_it() -> None:
+    recorded = noisy("float32")
+    together = tuning_curve(recorded, by="contrast")
+    for unit in range(3):
+        alone = tuning_curve(recorded.isel(unit=[unit]), by="contrast")
+        xr.testing.assert_identical(alone, together.isel(unit=[unit]))

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from ephys.models.devices import choose_device
+from ephys.models.devices import choose_device, move
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,18 @@ def test_cuda_is_refused_in_one_line_where_there_is_none() -> None:
     with pytest.raises(ValueError, match="device 'cuda' is not to be had here") as refusal:
         choose_device("cuda")
     assert "\n" not in str(refusal.value)
+
+
+def test_layers_without_weights_move_with_the_others() -> None:
+    first, second = nn.Linear(2, 3), nn.Linear(3, 4, device="meta")
+    network, before = nn.Sequential(first, second), first.weight.clone()
+    assert move(network, "cpu") is network
+    assert torch.equal(first.weight, before)
+    assert second.weight.is_meta
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
+def test_layers_with_weights_move_to_cuda() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4, device="meta"))
+    move(network, "cuda")
+    assert [p.device.type for p in network.parameters()] == ["cuda", "cuda", "meta", "meta"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ephys.models.input_format import InputFormat, own_format
+from ephys.models.input_format import INPUT_FORMATS, InputFormat, named_format, own_format
 from ephys.visual_field import VisualField
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -133,6 +133,49 @@ def test_an_image_without_extent_is_refused(degrees: float) -> None:
 def test_an_image_without_pixels_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=rf"height_px={size}"):
         InputFormat(1, 8, 8).resized(size)
+
+
+@pytest.mark.parametrize(
+    ("name", "color", "encoded"),
+    [
+        # ImageNet's mean color, and mean plus one s.d. (torchvision's documentation).
+        ("torchvision", (0.485, 0.456, 0.406), (0, 0, 0)),
+        ("torchvision", (0.485 + 0.229, 0.456 + 0.224, 0.406 + 0.225), (1, 1, 1)),
+        # The VGG team's mean color, RGB; white is 255 in every channel.
+        ("caffe", (123.68 / 255, 116.779 / 255, 103.939 / 255), (0, 0, 0)),
+        ("caffe", (1, 1, 1), (131.32, 138.221, 151.061)),
+        # The mean of Caffe's ilsvrc_2012_mean.npy, RGB.
+        ("caffenet", (122.679 / 255, 116.669 / 255, 104.007 / 255), (0, 0, 0)),
+        ("caffenet", (1, 0, 1), (132.321, -116.669, 150.993)),
+        ("unit", (0.1, 0.5, 0.9), (0.1, 0.5, 0.9)),
+    ],
+)
+def test_each_named_format_encodes_known_colors_as_published(
+    name: str, color: tuple[float, ...], encoded: tuple[float, ...]
+) -> None:
+    image = torch.tensor(color, dtype=torch.float64)[None, :, None, None].expand(1, 3, 2, 2)
+    result = INPUT_FORMATS[name].encode(image)
+    expected = torch.tensor(encoded, dtype=torch.float64)[:, None, None].expand(1, 3, 2, 2)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-9)
+
+
+def test_a_named_format_is_for_images_of_any_size() -> None:
+    assert named_format("caffe") == INPUT_FORMATS["caffe"]
+    assert named_format("caffe", height_px=20, width_px=30) == InputFormat(
+        3, 20, 30, scale=255.0, mean=(123.68, 116.779, 103.939)
+    )
+    assert named_format("unit", channels=1, height_px=20, width_px=30) == InputFormat(1, 20, 30)
+
+
+def test_a_format_of_colors_is_refused_for_one_channel() -> None:
+    with pytest.raises(ValueError, match="mean has 3 values for 1 channels"):
+        named_format("torchvision", channels=1)
+
+
+def test_an_unknown_format_is_answered_with_the_known() -> None:
+    with pytest.raises(KeyError, match="no input format 'keras'; there are") as refused:
+        named_format("keras")
+    assert all(f"{name} (" in refused.value.args[0] for name in INPUT_FORMATS)
 
 
 class Model(nn.Module):

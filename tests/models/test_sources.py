@@ -1,29 +1,22 @@
 """Models come by name or from a file, and no file runs anything."""
 
-import hashlib
-import io
 import pickle
 import re
-import threading
-import warnings
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from ephys.models import sources
 from ephys.models.checkpoint import save_checkpoint
 from ephys.models.divnormei import DivNormEI
 from ephys.models.gabor_bank import GaborBank
-from ephys.models.sources import SHIPPED, fetch, load, read_state_dict
+from ephys.models.input_format import INPUT_FORMATS, InputFormat
+from ephys.models.sources import BUILT_IN, PATTERNS, SHIPPED, load, unloaded
 from ephys.models.superres import SuperResolution, SuperResolutionSettings
-from ephys.models.vgg import INPUT_FORMATS, PUBLISHED, VGG16
+from ephys.models.vgg import VGG
 
 PROMISED = {
     "superres-divnormei": {"normalization": "divnormei", "excitation_from": "normalized"},
@@ -41,19 +34,6 @@ def first_layer() -> dict[str, Tensor]:
     }
 
 
-def assert_has_first_layer(model: Any) -> None:
-    assert isinstance(model, VGG16)
-    for name, tensor in first_layer().items():
-        assert torch.equal(model.state_dict()[name], tensor)
-
-
-def saved(content: Any, *, legacy: bool = False) -> bytes:
-    """A torch file as it is written now, or as it was before torch 1.6 (torchvision's VGG-16)."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer, _use_new_zipfile_serialization=not legacy)
-    return buffer.getvalue()
-
-
 class Malice:
     """Its pickle creates a file when it is opened the careless way."""
 
@@ -64,23 +44,12 @@ class Malice:
         return Path.touch, (self.mark,)
 
 
-def malicious_files(mark: Path) -> dict[str, bytes]:
-    hidden = first_layer() | {"features.2.weight": Malice(mark)}
-    return {
-        "pickle": pickle.dumps(Malice(mark)),
-        "torch": saved(hidden),
-        "legacy torch": saved(hidden, legacy=True),
-    }
-
-
-def refusal(path: Path) -> str:
-    """The one line with which a state_dict is refused, which names the file."""
-    with pytest.raises(ValueError, match=r".") as refused:
-        read_state_dict(path)
-    message = str(refused.value)
-    assert str(path) in message
-    assert "\n" not in message
-    return message
+def saved(path: Path, content: Any) -> Path:
+    if path.suffix == ".safetensors":
+        save_file(content, path)
+    else:
+        torch.save(content, path)
+    return path
 
 
 # By name.
@@ -111,25 +80,60 @@ def test_the_projected_parameters_of_a_shipped_network_are_non_negative(name: st
     ("name", "nearest"),
     [
         ("superres-divnorme", "superres-divnormei or superres-divnorm"),
-        ("vgg61", "vgg16"),
+        ("vgg61", "vgg1"),
+        ("vgg16@imagenet", "vgg16"),
         ("gabor", "superres-gabor"),
+        ("xyz", "superres-divnormei or superres-divnormei-eq3 or superres-divnorm"),
+        ("", "superres-divnormei"),
+        ("a b:c", ""),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_nearest(name: str, nearest: str) -> None:
-    with pytest.raises(KeyError, match=rf"no model '{name}'; did you mean {nearest}.*checkpoint\?"):
+    with pytest.raises(
+        KeyError, match=rf"no model '{name}'; did you mean {nearest}.*torchvision:NAME"
+    ):
         load(name)
-
-
-def test_a_name_like_no_other_is_answered_with_all() -> None:
-    with pytest.raises(KeyError) as refused:
-        load("xyz")
-    assert all(name in refused.value.args[0] for name in [*SHIPPED, "vgg16"])
 
 
 @pytest.mark.parametrize("options", [{"weights": Path("vgg.pth")}, {"input_format": "caffe"}])
 def test_a_shipped_network_takes_no_other_weights(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"^superres-gabor brings its own weights.*name vgg16"):
+    with pytest.raises(
+        ValueError, match=r"^superres-gabor brings its own weights and input format"
+    ):
         load("superres-gabor", **options)
+
+
+def test_each_network_and_pattern_is_listed_with_one_line() -> None:
+    listed = {**SHIPPED, **BUILT_IN, **PATTERNS}
+    assert len(listed) == len(SHIPPED) + len(BUILT_IN) + len(PATTERNS)
+    assert all(about and "\n" not in about for about in listed.values())
+    assert max(len(name) + len(about) for name, about in listed.items()) < 98  # and two spaces
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_layers_of_every_network_built_here_can_be_listed_without_weights(name: str) -> None:
+    model = unloaded(name)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    side = model.input_format.height_px  # type: ignore[union-attr]
+    scores = model.eval()(torch.empty(1, 3, side, side, device="meta"))  # type: ignore[arg-type]
+    assert scores.shape == (1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("alexnet@none", "AlexNet"),
+        ("torchvision:squeezenet1_0@none", "SqueezeNet"),
+        ("timm:test_resnet@none", "ResNet"),
+        ("torch.nn:Identity", "Identity"),
+    ],
+)
+def test_every_way_of_naming_leads_to_a_network_in_evaluation_mode(name: str, kind: str) -> None:
+    format_name = "unit" if ":" in name[6:] else None
+    model = load(name, input_format=format_name)
+    assert type(model).__name__ == kind
+    assert isinstance(model.input_format, InputFormat)
+    assert not any(module.training for module in model.modules())
 
 
 # From a checkpoint.
@@ -143,276 +147,125 @@ def test_a_checkpoint_file_loads_by_its_path(tmp_path: Path, kind: type) -> None
     model = load(kind(path))
     assert isinstance(model, SuperResolution)
     assert model.settings == settings
+    with pytest.raises(ValueError, match=r"mine\.safetensors brings its own weights"):
+        load(path, input_format="unit")
 
 
-def test_a_checkpoint_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "nothing.safetensors", tmp_path):
-        with pytest.raises(FileNotFoundError, match=rf"^there is no file {re.escape(str(path))}$"):
-            load(path)
+@pytest.mark.parametrize(
+    "name", ["nothing.safetensors", "nothing.pth", "nothing.pt", "nothing.pt2", "."]
+)
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(FileNotFoundError, match=rf"^there is no file {re.escape(str(path))}$"):
+        load(path)
 
 
-def test_a_pickle_in_the_place_of_a_checkpoint_does_not_run(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    for content in malicious_files(mark).values():
-        for name in ("model.pth", "model.safetensors"):
-            path = tmp_path / name
-            path.write_bytes(content)
-            with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} (is damaged|does not)"):
-                load(path)
-    assert not mark.exists()
-
-
-# State_dicts.
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
-@pytest.mark.parametrize("kind", [str, Path])
-def test_vgg16_takes_the_weights_of_a_file(tmp_path: Path, suffix: str, kind: type) -> None:
-    path = tmp_path / f"vgg{suffix}"
-    if suffix == ".safetensors":
-        save_file(first_layer(), path)
+@pytest.mark.parametrize("name", ["model.pth", "model.safetensors", "model.pt2", "model"])
+@pytest.mark.parametrize("as_torch", [False, True])
+def test_a_pickle_in_the_place_of_a_model_does_not_run(
+    tmp_path: Path, name: str, as_torch: bool
+) -> None:
+    path, mark = tmp_path / name, tmp_path / "mark"
+    if as_torch:
+        torch.save(Malice(mark), path)
     else:
-        path.write_bytes(saved(first_layer(), legacy=suffix == ".pt"))
-    model = load("vgg16", weights=kind(path), input_format="caffe")
-    assert_has_first_layer(model)
-    assert model.input_format == INPUT_FORMATS["caffe"]
-
-
-def test_weights_without_an_input_format_are_asked_for_it_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "vgg.pth"
-    path.write_bytes(saved(first_layer()))
-    with pytest.raises(ValueError, match=r"vgg\.pth take\? pass --input-format") as refused:
-        load("vgg16", weights=path)
-    assert all(name in str(refused.value) for name in INPUT_FORMATS)
-
-
-def test_an_unknown_input_format_is_answered_with_the_known(tmp_path: Path) -> None:
-    path = tmp_path / "vgg.pth"
-    path.write_bytes(saved(first_layer()))
-    with pytest.raises(KeyError, match="no input format 'keras'; there are") as refused:
-        load("vgg16", weights=path, input_format="keras")
-    assert all(name in refused.value.args[0] for name in INPUT_FORMATS)
-
-
-def test_weights_of_another_network_are_refused_with_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "alexnet.pth"
-    path.write_bytes(saved({"features.3.weight": torch.zeros(192, 64, 5, 5)}))
-    message = f"{path}: VGG-16 has no weights 'features.3.weight'"
-    with pytest.raises(ValueError, match=rf"^{re.escape(message)}"):
-        load("vgg16", weights=path, input_format="unit")
-
-
-@pytest.mark.parametrize("kind", ["pickle", "torch", "legacy torch"])
-def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
-    tmp_path: Path, kind: str
-) -> None:
-    mark, path = tmp_path / "mark", tmp_path / "weights.pth"
-    path.write_bytes(malicious_files(mark)[kind])
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        message = refusal(path)
-    assert warned == []  # the refusal is all that a user reads
-    assert "could run code" in message
-    assert "state_dict()" in message
+        path.write_bytes(pickle.dumps(Malice(mark)))
+    for options in ({}, {"arch": "vgg16", "input_format": "unit"}):
+        with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} is ") as refused:
+            load(path, **options)  # type: ignore[arg-type]
+        assert "\n" not in str(refused.value)
     assert not mark.exists()
 
 
-def test_the_malicious_files_of_these_tests_would_run(tmp_path: Path) -> None:
-    for number, kind in enumerate(("pickle", "torch", "legacy torch")):
-        mark = tmp_path / str(number)
-        content = io.BytesIO(malicious_files(mark)[kind])
-        if kind == "pickle":
-            pickle.load(content)
-        else:
-            torch.load(content, weights_only=False)
-        assert mark.exists()
+# From a file of weights.
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_a_torch_file_cut_short_anywhere_is_refused(tmp_path: Path, legacy: bool) -> None:
-    content = saved(first_layer(), legacy=legacy)
-    path = tmp_path / "cut.pth"
-    for length in (*range(0, 600, 7), *range(600, len(content), 500)):
-        path.write_bytes(content[:length])
-        refusal(path)
-
-
-@pytest.mark.parametrize(
-    "content", [b"hello, world", b"<!DOCTYPE html>\n<title>404</title>", b"{}", b"\0" * 99]
-)
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "weights.pth"
-    path.write_bytes(content)
-    refusal(path)
-
-
-def test_a_safetensors_file_cut_short_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    save_file(first_layer(), path)
-    content = path.read_bytes()
-    for length in (0, 7, 20, len(content) // 2, len(content) - 1):
-        path.write_bytes(content[:length])
-        assert "damaged or not a safetensors file" in refusal(path)
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_that_are_no_file_are_refused(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / f"folder{suffix}").mkdir()
-    for path in (tmp_path / f"nothing{suffix}", tmp_path / f"folder{suffix}"):
-        with pytest.raises(FileNotFoundError, match=rf"^there is no file {re.escape(str(path))}$"):
-            read_state_dict(path)
-
-
-@pytest.mark.parametrize(
-    "content", [torch.zeros(3), [torch.zeros(3)], {"state_dict": first_layer()}, {"epoch": 3}]
-)
-def test_a_torch_file_of_anything_else_is_refused(tmp_path: Path, content: Any) -> None:
-    path = tmp_path / "weights.pth"
-    path.write_bytes(saved(content))
-    assert "is not a state_dict" in refusal(path)
-
-
-# Published weights.
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-class CutShort(Quiet):
-    """Hangs up after half of what it announced."""
-
-    def copyfile(self, source: Any, outputfile: Any) -> None:
-        content = source.read()
-        outputfile.write(content[: len(content) // 2])
-
-
-class Site:
-    """A server of one folder on this machine."""
-
-    def __init__(self, folder: Path, handler: type[Quiet] = Quiet) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder))
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def publish(self, content: bytes, *, sha256: str | None = None) -> str:
-        """The address of a file that has, or pretends to have, its hash in its name."""
-        name = f"vgg16-{(sha256 or hashlib.sha256(content).hexdigest())[:8]}.pth"
-        (self.folder / name).write_bytes(content)
-        return f"http://127.0.0.1:{self.server.server_address[1]}/{name}"
-
-    def close(self) -> None:
-        if self.thread.is_alive():
-            self.server.shutdown()
-            self.server.server_close()
-            self.thread.join()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where torch keeps what it fetched."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(tmp_path / "hub")
-    yield tmp_path / "hub" / "checkpoints"
-    torch.hub.set_dir(before)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path / "site")
-    yield site
-    site.close()
-
-
-def test_published_weights_are_fetched_once(site: Site, cache: Path) -> None:
-    address = site.publish(saved(first_layer()))
-    fetched = fetch(address)
-    site.close()
-    for weights in (fetched, fetch(address)):
-        assert list(weights) == list(first_layer())
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".ckpt", ".safetensors", ""])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_network_and_a_file_may_be_named_either_way(
+    tmp_path: Path, suffix: str, kind: type
+) -> None:
+    path = saved(tmp_path / f"vgg{suffix}", first_layer())
+    for model in (
+        load("vgg16", weights=kind(path), input_format="caffe"),
+        load(kind(path), arch="vgg16", input_format="caffe"),
+    ):
+        assert isinstance(model, VGG)
+        assert not any(module.training for module in model.modules())
         for name, tensor in first_layer().items():
-            assert torch.equal(weights[name], tensor)
-    assert [path.name for path in cache.iterdir()] == [address.rsplit("/")[-1]]
+            assert torch.equal(model.state_dict()[name], tensor)
+        assert model.input_format == INPUT_FORMATS["caffe"]
 
 
-def test_fetching_leaves_stdout_to_the_results_and_a_log_without_a_progress_bar(
-    site: Site, cache: Path, capsys: pytest.CaptureFixture[str]
+def test_every_kind_of_name_may_be_that_of_the_network(tmp_path: Path) -> None:
+    weights = load("torchvision:squeezenet1_1@none").state_dict()
+    changed = {name: 2 * tensor for name, tensor in weights.items()}
+    path = saved(tmp_path / "w.pth", {"state_dict": changed})
+    for arch in ("torchvision:squeezenet1_1", "torchvision.models:squeezenet1_1"):
+        model = load(path, arch=arch, input_format="unit")
+        assert all(torch.equal(t, changed[name]) for name, t in model.state_dict().items())
+
+
+def test_two_files_of_weights_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^weights=a\.pth and the file b\.pth: which of them"):
+        load("b.pth", arch="vgg16", weights="a.pth")
+
+
+@pytest.mark.parametrize("arch", ["superres-gabor", "net.pt2", "net.safetensors"])
+def test_what_brings_its_own_weights_is_no_architecture(tmp_path: Path, arch: str) -> None:
+    path = saved(tmp_path / "w.pth", first_layer())
+    with pytest.raises(ValueError, match=rf"^{re.escape(arch)} brings its own weights"):
+        load(path, arch=arch)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "w"])
+def test_weights_alone_are_answered_with_the_networks_they_could_be_of(
+    tmp_path: Path, name: str
 ) -> None:
-    fetch(site.publish(saved(first_layer())))
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "%" not in printed.err
+    path = saved(tmp_path / name, first_layer())
+    with pytest.raises(
+        ValueError, match=r"does not say of which network .*: --arch vgg11 or vgg13"
+    ):
+        load(path)
+    path = saved(tmp_path / name, {"layer.weight": torch.zeros(2)})
+    with pytest.raises(ValueError, match=r"name it: --arch NAME --input-format FORMAT$"):
+        load(path)
 
 
-def test_vgg16_without_weights_is_the_published_one(
-    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "PUBLISHED", site.publish(saved(first_layer(), legacy=True)))
-    model = load("vgg16")
-    assert_has_first_layer(model)
-    assert model.input_format == INPUT_FORMATS["torchvision"]
+# Modules that were saved whole.
 
 
-def test_the_published_file_is_torchvisions() -> None:
-    # https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.vgg16.html
-    assert PUBLISHED == "https://download.pytorch.org/models/vgg16-397923af.pth"
+class Whole(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 64, 3))
+        self.load_state_dict(first_layer())
 
 
-def test_a_file_without_the_hash_in_its_name_is_refused_and_not_kept(
-    site: Site, cache: Path
-) -> None:
-    address = site.publish(saved(first_layer()), sha256="0123456789abcdef")
-    with pytest.raises(ValueError, match=r"is not the published file .*01234567") as refused:
-        fetch(address)
-    assert address in str(refused.value)
-    assert list(cache.iterdir()) == []
+@pytest.fixture
+def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("__main__.Whole", Whole, raising=False)
+    monkeypatch.setattr(Whole, "__module__", "__main__")
+    return saved(tmp_path / "whole.pt", Whole())
 
 
-def test_a_download_cut_short_is_refused_and_not_kept(tmp_path: Path, cache: Path) -> None:
-    site = Site(tmp_path / "cut", CutShort)
-    try:
-        address = site.publish(saved(first_layer()))
-        with pytest.raises((ValueError, ConnectionError), match=re.escape(address)):
-            fetch(address)
-    finally:
-        site.close()
-    assert list(cache.iterdir()) == []
+def test_a_module_that_was_saved_whole_is_refused_with_the_ways_out(whole: Path) -> None:
+    with pytest.raises(ValueError, match=r"save a state_dict\(\) instead, or pass --trust-pickle"):
+        load(whole, input_format="unit")
 
 
-def test_without_the_server_the_file_and_the_way_to_pass_it_are_named(
-    site: Site, cache: Path
-) -> None:
-    address = site.publish(saved(first_layer()))
-    missing = address.replace("vgg16-", "vgg19-")
-    with pytest.raises(ConnectionError, match=r"404.*pass it with --weights FILE") as refused:
-        fetch(missing)
-    assert f"cannot fetch {missing}" in str(refused.value)
-    site.close()
-    with pytest.raises(ConnectionError, match="pass it with --weights FILE") as refused:
-        fetch(address)
-    assert f"cannot fetch {address}" in str(refused.value)
-    assert "\n" not in str(refused.value)
+def test_a_module_that_was_saved_whole_loads_if_it_is_trusted(whole: Path) -> None:
+    model = load(whole, input_format="unit", trust_pickle=True)
+    assert type(model) is Whole
+    assert not model.training
+    assert model.input_format == INPUT_FORMATS["unit"]
+    with pytest.raises(
+        ValueError, match=r"^which input does .*whole\.pt take\? pass --input-format"
+    ):
+        load(whole, trust_pickle=True)
 
 
-def test_published_code_does_not_run(site: Site, cache: Path, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    address = site.publish(malicious_files(mark)["torch"])
-    with pytest.raises(ValueError, match=re.escape(address)):
-        fetch(address)
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", saved(first_layer())[:-100]])
-def test_a_kept_file_that_was_damaged_since_is_refused(
-    site: Site, cache: Path, content: bytes
-) -> None:
-    address = site.publish(saved(first_layer()))
-    fetch(address)
-    (kept,) = cache.iterdir()
-    kept.write_bytes(content)
-    with pytest.raises(ValueError, match=re.escape(kept.name)):
-        fetch(address)
+def test_the_weights_of_a_trusted_module_go_into_a_network(whole: Path) -> None:
+    model = load(whole, arch="vgg16", input_format="unit", trust_pickle=True)
+    assert isinstance(model, VGG)
+    assert torch.equal(model.state_dict()["features.0.bias"], first_layer()["features.0.bias"])

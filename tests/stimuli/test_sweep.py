@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ephys.stimuli.gratings import gabor, grating
+from ephys.stimuli.noises import sparse_noise, white_noise
 from ephys.stimuli.sweep import DRAW, UNITS, StimulusSet, blank, sweep
 from ephys.visual_field import VisualField
 
@@ -31,6 +32,12 @@ def gratings() -> StimulusSet:
 
 def gabors() -> StimulusSet:
     return sweep(gabor, spatial_frequency=1.5, envelope_sd=[0.3, 0.6], phase=[0, 90, 180])
+
+
+def noises() -> StimulusSet:
+    return sweep(white_noise, seed=range(3), check_size=0.125, diameter=1) + sweep(
+        sparse_noise, x=[-0.25, 0.25], y=0, check_size=0.25, polarity=[-1, 1]
+    )
 
 
 def rows(stimuli: StimulusSet) -> list[tuple[object, ...]]:
@@ -57,7 +64,7 @@ def test_an_axis_keeps_the_order_it_was_given_in() -> None:
 
 
 def test_every_parameter_says_its_unit() -> None:
-    table = (gratings() + gabors()).table
+    table = (gratings() + gabors() + noises()).table
     assert set(table.data_vars) == {"family", *UNITS}
     for name, unit in UNITS.items():
         assert table[name].attrs["units"] == unit
@@ -150,6 +157,7 @@ def mixed() -> dict[str, tuple[StimulusSet, StimulusSet]]:
     return {
         "two families": (gratings(), gabors()),
         "two families, the other way": (gabors(), gratings()),
+        "noises, which share few parameters with gabors": (noises(), gabors()),
         "one family with other axes": (sweep(grating, spatial_frequency=1, phase=[0, 90]), plain),
         "a blank, and gratings that leave contrast to its default": (blank(), plain),
     }
@@ -166,7 +174,7 @@ def test_two_sets_together_are_drawn_as_each_is_alone(name: str) -> None:
 
 
 def test_interleaved_families_are_drawn_in_their_places() -> None:
-    stimuli = gratings() + gabors()
+    stimuli = gratings() + noises() + gabors()
     shuffled = np.random.default_rng(90125).permutation(len(stimuli))
     assert torch.equal(stimuli[shuffled].render(FIELD), stimuli.render(FIELD)[shuffled])
 
@@ -175,7 +183,7 @@ def test_a_parameter_that_a_family_does_not_have_is_nan() -> None:
     table = (gratings() + gabors()).table
     of_gabors = table["family"].values == "gabor"
     np.testing.assert_array_equal(np.isnan(table["envelope_sd"]), ~of_gabors)
-    for name in set(UNITS) - {"envelope_sd"}:
+    for name in gratings().parameters:
         assert not np.isnan(table[name]).any()
 
 
@@ -306,7 +314,7 @@ def test_an_axis_that_is_empty_or_repeats_itself_is_refused(orientation: list[fl
         sweep(grating, spatial_frequency=1, orientation=orientation)
 
 
-@pytest.mark.parametrize("name", sorted(set(UNITS) - {"envelope_sd"}))
+@pytest.mark.parametrize("name", gratings().parameters)
 def test_a_parameter_that_is_nan_is_refused_and_not_taken_for_its_default(name: str) -> None:
     asked = {"spatial_frequency": 1.0, name: np.nan}
     with pytest.raises(ValueError, match=f"{name}=.*nan"):
