@@ -40,7 +40,7 @@ def electrodes(
     model : on whatever device it is.
     layers : exact names, as in ``model.named_modules()``. ``name#2`` is the second call of a layer
         that is called several times in a pass, ``name`` the first. Of a layer that answers with
-        several tensors, ``name@1`` or ``name@key`` is one.
+        several tensors, ``name/1`` or ``name/key`` is one.
     readout : makes of a layer's name and output what is kept. By default a copy, since a later
         operation in place (a ReLU, say) would change the output itself.
     forward : runs the model, a compiled form of it, say; by default the model is called.
@@ -111,12 +111,14 @@ def listening(
 
     was_training = {module: module.training for module in model.modules()}
     fused_attention = torch.backends.mha.get_fastpath_enabled()
+    short_mantissas = torch.backends.cudnn.allow_tf32
     handles = []
     with _same_random_states(model):
         try:
             for module in was_training:
                 module.training = False
             torch.backends.mha.set_fastpath_enabled(False)  # it would pass the layers within by
+            torch.backends.cudnn.allow_tf32 = False  # it would round to 10 bits
             for name, module in modules.items():
                 handles.append(module.register_forward_hook(hook_of(name)))
             yield run
@@ -124,6 +126,7 @@ def listening(
             for handle in handles:
                 handle.remove()
             torch.backends.mha.set_fastpath_enabled(fused_attention)
+            torch.backends.cudnn.allow_tf32 = short_mantissas
             for module, training in was_training.items():
                 module.training = training
 
@@ -142,8 +145,8 @@ class Contact:
 
     @classmethod
     def parse(cls, label: str) -> "Contact":
-        """``name``, ``name#call``, ``name@member`` or ``name#call@member``."""
-        rest, _, member = label.partition("@")
+        """``name``, ``name#call``, ``name/member`` or ``name#call/member``."""
+        rest, _, member = label.partition("/")
         name, numbered, call = rest.partition("#")
         if numbered and not (call.isdecimal() and int(call) > 0):
             raise KeyError(f"layer {label!r}: calls are counted from 1, as in {name}#1")
@@ -151,7 +154,7 @@ class Contact:
 
     def at_call(self, call: int) -> str:
         """The label of one call of a layer that is called several times."""
-        return f"{self.name}#{call}" + (f"@{self.member}" if self.member else "")
+        return f"{self.name}#{call}" + (f"/{self.member}" if self.member else "")
 
     def tensor(self, output: Any) -> Tensor:
         """The one tensor of an output, or the member that is asked for.
@@ -169,7 +172,7 @@ class Contact:
                 f"layer {self.label!r} answers with numbers of type {tensor.dtype}; units are read "
                 "from real numbers"
             )
-        way_out = f"name one: {', '.join(f'{self.label}@{key}' for key in members)}"
+        way_out = f"name one: {', '.join(f'{self.label}/{key}' for key in members)}"
         if self.member:
             way_out = f"{self.member!r} is none of {', '.join(members)}"
         if not members:
@@ -188,7 +191,7 @@ def find_layers(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     patterns : exact names; globs such as ``encoder.*``, in which a star stands for names between
         two dots; regular expressions for the whole name, ``re:layer[34]\\..*``; types,
         ``type:Conv2d``; or ``all``, for every layer without layers in it. Names and globs may end
-        in a call or a member, ``relu#2`` or ``attention@0``.
+        in a call or a member, ``relu#2`` or ``attention/0``.
 
     Raises
     ------

@@ -271,7 +271,8 @@ def _span(parts: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     nothing = last < first
     box = np.where(nothing, np.nan, [first, last]).T
     padded = parts[2:HOME].T > 0
-    cut = padded.any(1) | ((first == 0) & (last == size - 1))
+    whole = (first == 0) & (last == size - 1)
+    cut = (padded.any(1) | whole) & (len(home) > 1)  # of one position alone, no grid is known
     return box, padded, np.where(cut | nothing, home, box.mean(1))
 
 

@@ -118,12 +118,20 @@ class Seen:
     parts: np.ndarray
 
     def __or__(self, other: "Seen") -> "Seen":
-        """What elements see that are made of one of each, broadcast as tensors are."""
+        """What elements see that are made of one of each, broadcast as tensors are.
+
+        They stand where the operand's do that tells more positions apart.
+        """
         n = max(self.parts.ndim, other.parts.ndim) - 1
         a, b = (_with_dimensions(seen.parts, n) for seen in (self, other))
         extent = np.maximum(a[:HOME], b[:HOME])
-        home = np.broadcast_to(np.where(np.isnan(a[HOME]), b[HOME], a[HOME]), extent.shape[1:])
-        return Seen(np.concatenate([extent, home[None]]))
+        apart, together = (a, b) if a[HOME].size >= b[HOME].size else (b, a)
+        home = together[HOME] if np.isnan(apart[HOME]).all() else apart[HOME]
+        return Seen(np.concatenate([extent, np.broadcast_to(home, (1, *extent.shape[1:]))]))
+
+    def standing_like(self, other: "Seen") -> "Seen":
+        home = np.broadcast_to(other.parts[HOME:], (1, *self.parts.shape[1:]))
+        return Seen(np.concatenate([self.parts[:HOME], home]))
 
     def unless_blind(self, other: "Seen") -> "Seen":
         """Nothing for the elements that see nothing of the other axis."""
@@ -264,6 +272,14 @@ class Sight:
         y, x = slid.align
         align = (math.lcm(y, slid.rows.spacing(dim)), math.lcm(x, slid.columns.spacing(dim)))
         return replace(slid, align=align)
+
+    def standing_like(self, other: "Sight") -> "Sight":
+        """With the homes of another."""
+        rows, columns = (
+            mine.standing_like(its)
+            for mine, its in [(self.rows, other.rows), (self.columns, other.columns)]
+        )
+        return replace(self, rows=rows, columns=columns)
 
     def settled(self) -> "Sight":
         """Where an element sees none of the rows it sees no columns either, and the reverse."""
@@ -701,7 +717,10 @@ def _softmax_dims(call: _Call, tensor: Tensor) -> list[int]:
 
 
 def _product(a: str, b: str) -> Rule:
-    """Of matrices, (..., i, j) and (..., j, k), with perhaps a third that is added."""
+    """Of matrices, (..., i, j) and (..., j, k), with perhaps a third that is added.
+
+    Elements stand where the rows of the first matrix do, queries say, if it tells rows apart.
+    """
 
     def rule(call: _Call) -> Sights:
         sights = [] if a == "self" else [call.sight(call["self"])]
@@ -714,6 +733,8 @@ def _product(a: str, b: str) -> Rule:
             sights.append(sight.each(Seen.together, [dim]))
         n = len(call.shape)
         merged = _merged(s and s.each(Seen.with_dimensions, n) for s in sights)
+        if (first := call.sight(call[a])) is not None and first.varies(n - 2):
+            merged = merged.standing_like(first.each(Seen.together, [n - 1]))
         added = call["self"]
         if a != "self" and call.sight(added) is None:
             merged = _anchored_by(added, merged, range(n - added.ndim, n))

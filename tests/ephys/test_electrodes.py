@@ -411,17 +411,17 @@ def test_a_member_of_an_output_is_recorded_by_its_index_or_key(
     container: Callable[..., Any], members: tuple[str, str]
 ) -> None:
     first, second = members
-    labels = [f"layer@{first}", f"layer@{second}", f"layer#2@{second}"]
+    labels = [f"layer/{first}", f"layer/{second}", f"layer#2/{second}"]
     with electrodes(Members(container), labels) as show:
         caught = show(one(3))
     assert [caught[label].item() for label in labels] == [3, 6, 60]
     with (
         electrodes(Members(container), ["layer"]) as show,
-        pytest.raises(ValueError, match=rf"of 2 tensors; name one: layer@{first}, layer@{second}"),
+        pytest.raises(ValueError, match=rf"of 2 tensors; name one: layer/{first}, layer/{second}"),
     ):
         show(one(3))
     with (
-        electrodes(Members(container), ["layer@2"]) as show,
+        electrodes(Members(container), ["layer/2"]) as show,
         pytest.raises(ValueError, match=rf"'2' is none of {first}, {second}"),
     ):
         show(one(3))
@@ -439,18 +439,18 @@ def test_an_output_without_tensors_is_refused_with_the_way_out() -> None:
 def test_an_output_that_is_not_of_real_numbers_is_refused(dtype: torch.dtype) -> None:
     model = Members(lambda x, twice, none: (x, twice.to(dtype)))
     with (
-        electrodes(model, ["layer@1"]) as show,
-        pytest.raises(ValueError, match=f"layer 'layer@1' answers with numbers of type {dtype}"),
+        electrodes(model, ["layer/1"]) as show,
+        pytest.raises(ValueError, match=f"layer 'layer/1' answers with numbers of type {dtype}"),
     ):
         show(one(3))
-    with electrodes(model, ["layer@0"]) as show:
-        assert show(one(3))["layer@0"].item() == 3
+    with electrodes(model, ["layer/0"]) as show:
+        assert show(one(3))["layer/0"].item() == 3
 
 
 def test_the_only_tensor_of_an_output_needs_no_name() -> None:
-    with electrodes(Members(lambda x, twice, none: (none, twice)), ["layer", "layer@1"]) as show:
+    with electrodes(Members(lambda x, twice, none: (none, twice)), ["layer", "layer/1"]) as show:
         caught = show(one(3))
-    assert caught["layer"].item() == caught["layer@1"].item() == 6
+    assert caught["layer"].item() == caught["layer/1"].item() == 6
 
 
 @pytest.mark.parametrize("weights", [True, False])
@@ -465,11 +465,11 @@ def test_attention_answers_with_its_values_and_its_weights(weights: bool) -> Non
 
     model, tokens = Attending().eval(), torch.rand(2, 5, 8)
     expected, shares = model.attention(tokens, tokens, tokens)
-    with electrodes(model, ["attention@0"]) as show:
-        torch.testing.assert_close(show(tokens)["attention@0"], expected)
+    with electrodes(model, ["attention/0"]) as show:
+        torch.testing.assert_close(show(tokens)["attention/0"], expected)
     if weights:
-        with electrodes(model, ["attention@1"]) as show:
-            torch.testing.assert_close(show(tokens)["attention@1"], shares)
+        with electrodes(model, ["attention/1"]) as show:
+            torch.testing.assert_close(show(tokens)["attention/1"], shares)
     else:
         with electrodes(model, ["attention"]) as show:
             torch.testing.assert_close(show(tokens)["attention"], expected)
@@ -562,7 +562,7 @@ def test_layers_are_found_by_expression_by_type_and_all(pattern: str, expected: 
         ("type:conv2d", r"no layer of type 'conv2d'; did you mean Conv2d"),
         ("re:layer", r"no layer 're:layer'; did you mean layer[12] or layer[12]"),
         ("layer3.0", r"no layer 'layer3.0'; did you mean layer[12].0 or layer[12].0"),
-        ("hed@1", r"no layer 'hed@1'; did you mean head"),
+        ("hed/1", r"no layer 'hed/1'; did you mean head"),
     ],
 )
 def test_what_fits_no_layer_is_answered_with_the_nearest(pattern: str, message: str) -> None:
@@ -576,8 +576,8 @@ def test_what_is_no_regular_expression_is_refused() -> None:
 
 
 def test_names_and_globs_may_end_in_a_call_or_a_member() -> None:
-    patterns = ["layer1.?#2", "head@1", "head", "layer2.0#3@key", "head@1"]
-    expected = ["layer1.0#2", "layer1.1#2", "layer2.0#3@key", "head@1", "head"]
+    patterns = ["layer1.?#2", "head/1", "head", "layer2.0#3/key", "head/1"]
+    expected = ["layer1.0#2", "layer1.1#2", "layer2.0#3/key", "head/1", "head"]
     assert find_layers(BLOCKS, patterns) == expected
 
 
@@ -594,8 +594,8 @@ def test_a_name_that_looks_like_a_glob_is_a_name() -> None:
         ("relu#2", ["relu#2"], True),
         ("relu#2", ["relu#1"], False),
         ("relu#12", ["relu2"], False),
-        ("pair#2@0", ["pair@0"], True),
-        ("pair@0", ["pair"], False),
+        ("pair#2/0", ["pair/0"], True),
+        ("pair/0", ["pair"], False),
         ("relu", ["rel?", "all", "type:ReLU", "re:relu"], False),
     ],
 )

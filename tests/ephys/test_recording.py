@@ -153,14 +153,12 @@ def test_a_pooled_unit_is_the_pool_of_the_whole_map(
 def test_features_without_positions_are_recorded_as_they_are(readout: Readout) -> None:
     model = network()
     responses = recorded(model, STIMULI, ["head"], readout=readout)
-    # They see the whole image through a grid of which the middle is half a pixel off the image's.
-    middle = {"rf_x": (1 + 4 * 3.5 - 15.5) / 8, "rf_y": -(1 + 4 * 2.5 - 11.5) / 8}
-    place = (middle["rf_x"], middle["rf_y"]) if readout == "center" else (0.0, 0.0)
-    expected = by_hand(model, "head", shown(STIMULI, FORMAT.field, *place))
+    expected = by_hand(model, "head", shown(STIMULI, FORMAT.field))
     np.testing.assert_array_equal(responses["response"], expected)
     assert responses["channel"].values.tolist() == [0, 1, 2]
     pooled = readout in ("mean", "max")
-    sees = middle | {"rf_width": 4.0, "rf_height": 3.0, "row": np.nan, "column": np.nan}
+    sees = {"rf_x": 0.0, "rf_y": 0.0, "rf_width": 4.0, "rf_height": 3.0}  # the whole image
+    sees |= {"row": np.nan, "column": np.nan}
     for name, value in sees.items():
         np.testing.assert_array_equal(responses[name], np.nan if pooled else value)
 
@@ -219,7 +217,7 @@ def test_the_batch_size_changes_nothing_but_rounding(layer: str, batch_size: int
     np.testing.assert_array_equal(again["response"], parts["response"])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     kernel=st.sampled_from([1, 3, 5]),
     dilation=st.integers(1, 2),
@@ -732,7 +730,7 @@ class Branching(nn.Module):
 
 def test_members_of_what_a_layer_answers_are_recorded_by_name() -> None:
     model = randomized(Branching()).eval()
-    layers = ["split@tokens", "split@maps", "attention@0"]
+    layers = ["split/tokens", "split/maps", "attention/0"]
     responses = recorded(model, STIMULI, layers, readout="map", crop=False)
     with torch.inference_mode():
         maps = model.embed(shown(STIMULI, FORMAT.field))
@@ -747,7 +745,7 @@ def test_members_of_what_a_layer_answers_are_recorded_by_name() -> None:
         np.testing.assert_array_equal(one["column"], column)
         np.testing.assert_array_equal(one["rf_x"], (8 * column + 3.5 - 15.5) / 8)
         np.testing.assert_array_equal(one["rf_y"], (11.5 - 8 * row - 3.5) / 8)
-        sees = (4.0, 3.0) if layer == "attention@0" else (1.0, 1.0)
+        sees = (4.0, 3.0) if layer == "attention/0" else (1.0, 1.0)
         assert (one["rf_width"] == sees[0]).all()
         assert (one["rf_height"] == sees[1]).all()
 
@@ -755,8 +753,8 @@ def test_members_of_what_a_layer_answers_are_recorded_by_name() -> None:
 @pytest.mark.parametrize("readout", ["center", [(1, 2)]])
 def test_a_token_is_recorded_where_its_patch_is(readout: Readout) -> None:
     model = randomized(Branching())
-    responses = recorded(model, STIMULI, ["split@tokens", "embed"], readout=readout)
-    as_token, as_map = (of_layer(responses, layer) for layer in ("split@tokens", "embed"))
+    responses = recorded(model, STIMULI, ["split/tokens", "embed"], readout=readout)
+    as_token, as_map = (of_layer(responses, layer) for layer in ("split/tokens", "embed"))
     for name in ("response", "blank", *PLACE):
         np.testing.assert_array_equal(as_token[name], as_map[name])
     place = (1, 1) if readout == "center" else (1, 2)
@@ -768,9 +766,9 @@ def test_a_token_is_recorded_where_its_patch_is(readout: Readout) -> None:
 @pytest.mark.parametrize(
     ("layer", "error", "message"),
     [
-        ("split", ValueError, r"'split' answers with a dict of 3 tensors; name one: split@maps"),
-        ("split@mops", ValueError, r"'mops' is none of maps, tokens, total"),
-        ("split@total", ValueError, r"layer 'split@total' answers with shape \(\) to 2 images"),
+        ("split", ValueError, r"'split' answers with a dict of 3 tensors; name one: split/maps"),
+        ("split/mops", ValueError, r"'mops' is none of maps, tokens, total"),
+        ("split/total", ValueError, r"layer 'split/total' answers with shape \(\) to 2 images"),
         ("attention", ValueError, r"'attention' answers with a tuple of 2 tensors"),
         ("windows", ValueError, r"layer 'windows' answers with shape \(24, 4\) to 2 images"),
         ("unused", KeyError, r"does not reach layer 'unused'"),
@@ -807,8 +805,8 @@ def test_a_repeated_layer_that_cannot_be_read_is_refused_by_name() -> None:
 
     with pytest.raises(ValueError, match="layer 'split' answers with a dict"):
         recorded(Twice(), STIMULI, ["first", "split"])
-    both = recorded(Twice(), STIMULI, ["split@maps"])
-    assert set(both["layer"].values) == {"split#1@maps", "split#2@maps"}
+    both = recorded(Twice(), STIMULI, ["split/maps"])
+    assert set(both["layer"].values) == {"split#1/maps", "split#2/maps"}
 
 
 def test_layers_are_named_by_expression_type_or_all() -> None:
@@ -871,11 +869,11 @@ def test_layers_that_look_elsewhere_have_passes_and_crops_of_their_own() -> None
         assert max(bottom - top, right - left) <= 2 * reach + 1 + 4  # and a stride's alignment
         alone.append(crop)
     assert crops_of(recorded(model, STIMULI, ["first", "second"])) == alone
-    # The third sees the whole image, from where the first looks: these share a pass.
+    # The third sees the whole image, and is shown the stimuli in its middle.
     with watched(model) as sizes:
         together = recorded(model, STIMULI, ["first", "second", "head"])
-    assert crops_of(together) == [[], alone[1]]
-    assert sizes == [32, 32]
+    assert crops_of(together) == [*alone, []]
+    assert sizes == [32, 32, 32]
 
 
 def test_a_layer_that_sees_more_than_the_deepest_has_a_pass_of_its_own() -> None:
@@ -1162,7 +1160,7 @@ def test_answers_that_are_no_function_of_the_stimulus_are_reported(
     assert "not_a_function_of_the_stimulus" not in before.attrs
 
 
-@pytest.mark.parametrize("readout", NAMED_READOUTS)
+@pytest.mark.parametrize("readout", ["center", "mean"])
 @pytest.mark.parametrize(
     "module",
     [
