@@ -163,9 +163,10 @@ def test_a_crop_is_answered_as_the_whole_image(
 
 
 def thin_vgg16() -> nn.Module:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         patch.setattr(vgg, "WIDTHS", (2,) * 5)  # receptive fields do not depend on them
-        return seeded(vgg.VGG(16).features)
+        network = vgg.VGG(16)
+    return seeded(network.features.to_empty(device="cpu"))
 
 
 # Layer, its receptive field, and the crop's side, that starts on a whole step of the layer's grid.
