@@ -1,7 +1,7 @@
 """Print the README's tables from ``benchmarks/results``: ``python benchmarks/readme_tables.py``.
 
-Every cell is the mean over the three seeds, and in brackets the lowest and the highest of them. The
-Gabor bank is fixed, so it has one value.
+Of the networks trained here, every cell is the mean over the three seeds, and in brackets the
+lowest and the highest of them. The Gabor bank is fixed, so it has one value.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def main() -> None:
         print(
             by_contrast("selectivity", baseline=baseline), slopes(baseline), sep="\n\n", end="\n\n"
         )
-    print(quality())
+    print(quality(), recording(), sep="\n\n")
 
 
 def by_contrast(measure: str, *, baseline: str = "raw", size_px: int = 48) -> str:
@@ -54,6 +54,28 @@ def slopes(baseline: str, *, size_px: int = 48) -> str:
         cells = [_cell(part.loc[part["measure"] == measure, "median"]) for measure in SLOPES]
         lines.append(_line([label, *cells]))
     return "\n".join(lines)
+
+
+def recording() -> str:
+    """What ``make bench`` found recording to cost."""
+    table = pd.read_csv(RESULTS / "recording_time.csv", comment="#")
+    cells = [["", "recorded", "sees (px)", "stimuli", "CPU s per 1,000", "of bare", "x hooks"]]
+    for row in table.to_dict("records"):
+        several = len(row["layers"].split()) > 1
+        cells.append(
+            [
+                f"`{row['model']}`",
+                f"{row['tool'].replace('_', ' ')}: "
+                + ("all five stages" if several else f"`{row['layers']}`"),
+                str(row["receptive_field_px"]),
+                f"{row['stimuli']:,}",
+                f"{row['cpu_seconds_per_1000']:.3g}",
+                f"{row['times_bare_forward']:.2f}",
+                f"{row['faster_than_hooks']:.3g}",
+            ]
+        )
+    header, *rows = map(_line, cells)
+    return "\n".join([header, _rule(len(cells[0])), *rows])
 
 
 def quality() -> str:

@@ -2,8 +2,8 @@
 
 Every measurement runs in a process of its own, in turn with the others, several rounds over, so
 that no tool pays for another's caches and a busy minute of the machine falls on all. Before
-anything is timed, all have to give the same numbers. Times are of showing the stimuli and reading
-the units, with the network built and the libraries imported.
+anything is timed, all have to give the same numbers. Times are CPU seconds of one thread: of
+showing the stimuli and reading the units, with the network built and the libraries imported.
 """
 
 import argparse
@@ -159,17 +159,18 @@ def main() -> None:
 
 
 def times(name: str, count: int, rounds: int) -> pd.DataFrame:
-    """Median seconds of each tool: for every stage alone, by ephys, and for all stages."""
+    """Median CPU seconds of each tool: for stages alone, by ephys, and for all stages."""
     stages = STAGES[name]
-    jobs = [("recorder", [stage]) for stage in stages]
+    jobs = [("recorder", [stage]) for stage in stages[:-1]]
     jobs += [(tool, stages) for tool in TOOLS]
     check_agreement(name, stages)
     counts = [count if tool.startswith("recorder") else count // SHARE for tool, _ in jobs]
+    counts[jobs.index(("recorder", stages))] = count // SHARE
     seconds: dict[int, list[float]] = {i: [] for i in range(len(jobs))}  # per 1,000 stimuli
     for turn in range(rounds):
         for i, (tool, layers) in enumerate(jobs):
             found = in_process(tool, name, layers, counts[i])
-            seconds[i].append(1000 * found["seconds"] / counts[i])
+            seconds[i].append(1000 * found["cpu_seconds"] / counts[i])
             print(f"round {turn + 1}: {name} {tool} {'+'.join(layers)}", found, file=sys.stderr)
     bare = next(i for i, (tool, _) in enumerate(jobs) if tool == "bare_forward")
     hooks = next(i for i, (tool, _) in enumerate(jobs) if tool == "plain_hooks")
@@ -188,7 +189,7 @@ def times(name: str, count: int, rounds: int) -> pd.DataFrame:
                 "receptive_field_px": size,
                 "stimuli": counts[i],
                 "rounds": rounds,
-                "seconds_per_1000": np.median(seconds[i]),
+                "cpu_seconds_per_1000": np.median(seconds[i]),
                 **ratio,
             }
         )
@@ -257,11 +258,12 @@ def in_process(
 
 
 def measure(tool: str, name: str, layers: str, out: str, count: int) -> None:
-    """Print the seconds and the peak memory of one tool; keep its numbers in ``out``."""
+    """Print the CPU seconds and the peak memory of one tool; keep its numbers in ``out``."""
     declare_operators()
     model = ephys.models.load(name)
     stimuli, wanted = gratings(count), layers.split(",")
-    started = time.perf_counter()
+    torch.set_num_threads(1)  # so that CPU seconds are those of the work, on a busy machine too
+    started = time.process_time()
     if tool == "to_disk":
         with tempfile.TemporaryDirectory() as folder:
             ephys.record(model, stimuli, wanted, path=Path(folder) / "store")
@@ -269,9 +271,9 @@ def measure(tool: str, name: str, layers: str, out: str, count: int) -> None:
         answers = TOOLS[tool](model, wanted, stimuli)
         if out:
             np.save(out, answers)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-    print(json.dumps({"seconds": round(seconds, 3), "peak_mb": round(peak)}))
+    print(json.dumps({"cpu_seconds": round(seconds, 3), "peak_mb": round(peak)}))
 
 
 def batches(model: nn.Module, stimuli: StimulusSet) -> Iterator[Tensor]:
@@ -347,7 +349,7 @@ def figure(table: pd.DataFrame) -> Figure:
             f"{tool.replace('_', ' ')}, {'one unit of ' + layers if alone else 'all stages'}"
             for tool, layers, alone in zip(rows["tool"], rows["layers"], one, strict=True)
         ]
-        per_thousand = rows["seconds_per_1000"]
+        per_thousand = rows["cpu_seconds_per_1000"]
         bars = axes.barh(
             names,
             per_thousand,
@@ -356,7 +358,7 @@ def figure(table: pd.DataFrame) -> Figure:
         axes.bar_label(bars, fmt="%.3g", padding=3)
         axes.set_xscale("log")
         axes.margins(x=0.15)
-        axes.set_xlabel("seconds per 1,000 stimuli")
+        axes.set_xlabel("CPU seconds per 1,000 stimuli, one thread")
         axes.set_title(model)
         axes.spines[["top", "right"]].set_visible(False)
     return drawn

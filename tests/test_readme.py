@@ -31,6 +31,7 @@ def test_the_tables_are_those_of_the_results() -> None:
     assert tables.slopes("raw") in README
     assert tables.slopes("above blank") in README
     assert tables.quality() in README
+    assert tables.recording() in README
 
 
 def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
