@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
+PEERS = .venv-peers/.ready
 
 .PHONY: setup probe figure2 test lint types bench weights clean
 
@@ -33,11 +34,17 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-bench: $(READY) ## what recording costs beside other tools; half an hour
+bench: $(READY) $(PEERS) ## what drawing and recording cost beside other tools; hours
+	$(BIN)/python benchmarks/stimuli.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/recording.py
+
+$(PEERS): benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install -qq --requirement benchmarks/peers.txt
+	touch $@
 
 weights: $(READY) ## train the shipped networks anew from $EPHYS_DATA, three seeds each
 	$(BIN)/python benchmarks/shipped_networks.py --data $(EPHYS_DATA)/bsds500
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -28,7 +28,7 @@ def main() -> None:
         print(
             by_contrast("selectivity", baseline=baseline), slopes(baseline), sep="\n\n", end="\n\n"
         )
-    print(quality(), recording(), sep="\n\n")
+    print(quality(), stimuli(), recording(), sep="\n\n")
 
 
 def by_contrast(measure: str, *, baseline: str = "raw", size_px: int = 48) -> str:
@@ -53,6 +53,18 @@ def slopes(baseline: str, *, size_px: int = 48) -> str:
         part = table[(table["network"] == network) & (table["layer"] == layer)]
         cells = [_cell(part.loc[part["measure"] == measure, "median"]) for measure in SLOPES]
         lines.append(_line([label, *cells]))
+    return "\n".join(lines)
+
+
+def stimuli() -> str:
+    """Drawing, beside stimupy and a convolution."""
+    table = pd.read_csv(RESULTS / "stimuli_time.csv")
+    heads = ["", "ephys, per second", "stimupy, per second", "times faster", "share of conv1_1"]
+    lines = [_line(heads), _rule(len(heads))]
+    for row in table.to_dict("records"):
+        speeds = [f"{row[f'{tool}_per_second']:,.0f}" for tool in ("ephys", "stimupy")]
+        shares = [f"{row['times_stimupy']:.0f}", f"{row['of_conv1_1']:.1%}"]
+        lines.append(_line([row["stimuli"], *speeds, *shares]))
     return "\n".join(lines)
 
 

@@ -19,8 +19,9 @@ import pandas as pd
 import torch
 
 from ephys.analysis import by_layer, labeled, population_table
+from ephys.data_folders import split_folder
 from ephys.models.checkpoint import load_checkpoint, read_header, save_checkpoint
-from ephys.models.datasets import photographs, split_folder
+from ephys.models.datasets import photographs
 from ephys.models.sources import SHIPPED
 from ephys.models.superres import SuperResolution
 from ephys.models.training import evaluate

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ephys import analysis as analysis
+    from ephys import catalog as catalog
+    from ephys import contact_sheet as contact_sheet
     from ephys import contrast as contrast
     from ephys import electrodes as electrodes
     from ephys import experiment as experiment
     from ephys import export as export
     from ephys import figures as figures
     from ephys import fits as fits
+    from ephys import frequency as frequency
+    from ephys import macaque_v1 as macaque_v1
     from ephys import mapping as mapping
     from ephys import models as models
+    from ephys import modulation as modulation
+    from ephys import overview as overview
+    from ephys import panels as panels
     from ephys import receptive_field as receptive_field
     from ephys import recording as recording
     from ephys import reference as reference
@@ -27,7 +34,9 @@ if TYPE_CHECKING:
     from ephys import solver as solver
     from ephys import statistics as statistics
     from ephys import stimuli as stimuli
+    from ephys import suppression as suppression
     from ephys import tuning as tuning
+    from ephys import verification as verification
     from ephys import visual_field as visual_field
     from ephys.experiment import probe as probe
     from ephys.recording import record as record
@@ -41,20 +50,29 @@ MODULES = (
     "receptive_field",
     "electrodes",
     "analysis",
+    "catalog",
+    "contact_sheet",
     "contrast",
     "experiment",
     "export",
     "figures",
     "fits",
+    "frequency",
+    "macaque_v1",
     "mapping",
     "models",
+    "panels",
+    "modulation",
+    "overview",
     "responses",
     "selectivity",
     "shapes",
     "solver",
     "statistics",
     "stimuli",
+    "suppression",
     "tuning",
+    "verification",
 )
 FUNCTIONS = {
     "probe": "ephys.experiment",

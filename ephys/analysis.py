@@ -1,4 +1,8 @@
-"""From the responses of a run to its tables, figures and report."""
+"""From the responses of a run to its tables, figures and report.
+
+Gratings of several contrasts and orientations are asked whether tuning survives a change of
+contrast; of any other stimuli :mod:`ephys.overview` tells what the units answer.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,13 +13,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ephys import overview
 from ephys.contrast import contrast_invariance
 from ephys.responses import load, open_store
 from ephys.statistics import bootstrap_interval
 from ephys.stimuli.protocols import PAPER_CONTRASTS
 from ephys.stimuli.sweep import StimulusSet
-from ephys.tuning import preferred, tuning_curve
-from ephys.visual_field import VisualField
+from ephys.tuning import check_circle, preferred, tuning_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +28,8 @@ RESPONSES, ABOUT = "responses.zarr", "run.json"
 BASELINES = ("raw", "above blank")  # the response as it is, or what of it exceeds the blank's
 RANGES = ("all", "paper")  # of contrasts
 BEFORE, AFTER = "encoder.gabor_bank", "encoder.normalization"
+TUNING = {"orientation", "contrast", "spatial_frequency", "phase"}
+PLACE = ["channel", "row", "column", "rf_x", "rf_y"]
 
 
 def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
@@ -48,7 +54,7 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
             where = {"protocol": protocol, "layer": layer}
             units.append(labeled(where, unit_table(layer_responses)))
             population.append(labeled(where, population_table(layer_responses, about["seed"])))
-        figure = contrast_figure(responses)
+        figure = protocol_figure(responses, about["seed"])
         figure.savefig(run / "figures" / f"{protocol}.png", dpi=150)
         figure.set_layout_engine("none")  # it is laid out by now
         figure.savefig(run / "figures" / f"{protocol}.svg")
@@ -66,7 +72,7 @@ def plot(
     layer: str | None = None,
     name: str | None = None,
 ) -> None:
-    """Draw the figure of a run into a file, with a layer of another run as panel B of Figure 2.
+    """Draw the figure of a protocol into a file, with another run's layer as panel B of Figure 2.
 
     Parameters
     ----------
@@ -79,12 +85,15 @@ def plot(
     ValueError : for a kind of picture that matplotlib does not write, and for another run beside
         one whose figure has no panel B.
     """
-    recorded = read_about(run)["protocols"]
-    if protocol not in recorded:
-        raise KeyError(f"{run} has no protocol {protocol!r}; there are {', '.join(recorded)}")
+    about = read_about(run)
+    if protocol not in about["protocols"]:
+        known = ", ".join(about["protocols"])
+        raise KeyError(f"{run} has no protocol {protocol!r}; there are {known}")
     responses = read_responses(run, protocol)
     other = None
     if elsewhere is not None:
+        if not varies_contrast(responses):
+            raise ValueError(f"the figure of {protocol} has no panel for another network")
         if BEFORE not in responses["layer"].values:
             raise ValueError(f"{run} has no layer {BEFORE}, so its figure has no panel for another")
         layers = dict(by_layer(read_responses(elsewhere, protocol)))
@@ -93,7 +102,7 @@ def plot(
             raise KeyError(f"{elsewhere} has no layer {layer!r}; there are {', '.join(layers)}")
         model = Path(read_about(elsewhere)["model"].split(" with weights ")[0]).stem
         other = name or f"{model} {layer}", layers[layer]
-    contrast_figure(responses, other).savefig(picture, dpi=150)
+    protocol_figure(responses, about["seed"], other).savefig(picture, dpi=150)
 
 
 def read_about(run: Path) -> dict[str, Any]:
@@ -134,6 +143,31 @@ def by_layer(responses: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
         yield layer, load(responses.isel(unit=np.flatnonzero(layers == layer)))
 
 
+def varies_contrast(responses: xr.Dataset) -> bool:
+    """Whether the stimuli ask what contrast does to orientation tuning.
+
+    They are a complete grid of one family along orientation and contrast, above 0, and at most
+    spatial frequency and phase, with angles evenly around their circles.
+    """
+    varied = overview.varied(responses)
+    if not {"orientation", "contrast"} <= set(varied) <= TUNING:
+        return False
+    axes = {name: np.unique(responses[name].values) for name in varied}
+    if not all(np.isfinite(values).all() for values in axes.values()) or axes["contrast"][0] <= 0:
+        return False
+    places = np.stack([responses[name].values for name in varied])
+    count = np.prod([values.size for values in axes.values()])
+    if not np.unique(places, axis=1).shape[1] == places.shape[1] == count:
+        return False
+    try:
+        check_circle(xr.DataArray(axes["orientation"], name="orientation"), 180.0)
+        if "phase" in axes:
+            check_circle(xr.DataArray(axes["phase"], name="phase"), 360.0, least=2)
+    except ValueError:
+        return False
+    return True
+
+
 def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataArray:
     """Orientation tuning at each contrast, ``(unit, contrast, orientation)``.
 
@@ -151,14 +185,17 @@ def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataA
 def unit_table(responses: xr.Dataset) -> pd.DataFrame:
     """One row per unit of a layer: where it is, what it prefers, and every measure.
 
-    ``selectivity``, ``width`` and ``amplitude`` are those at the highest contrast. Measures of the
-    response above the blank end in ``_above_blank``.
+    Of contrast and orientation, ``selectivity``, ``width`` and ``amplitude`` are those at the
+    highest contrast, and measures of the response above the blank end in ``_above_blank``. Of other
+    stimuli the measures are those of ``overview.unit_measures``.
     """
+    table = responses[PLACE].to_dataframe()[PLACE]
+    table["blank"] = responses["blank"].values
+    if not varies_contrast(responses):
+        measures = overview.unit_measures(responses)
+        return table.assign(**{str(name): values.values for name, values in measures.items()})
     raw = orientation_curves(responses)
     highest = raw.sel(contrast=raw["contrast"].max())
-    places = ["channel", "row", "column", "rf_x", "rf_y"]
-    table = responses[places].to_dataframe()[places]
-    table["blank"] = responses["blank"].values
     table["preferred_orientation"] = preferred(highest, "orientation").values
     if "spatial_frequency" in raw.coords:
         table["preferred_spatial_frequency"] = raw["spatial_frequency"].values
@@ -175,9 +212,15 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
     """Mean and median over a layer's units, with 95 % bootstrap intervals.
 
     One row for each baseline, range of contrasts, measure and, where a measure is of one contrast,
-    contrast. ``count`` is the number of units for which the measure is defined.
+    contrast. ``count`` is the number of units for which the measure is defined. The measures of
+    stimuli that do not vary contrast and orientation are ``overview.population_measures``.
     """
     rows = []
+    if not varies_contrast(responses):
+        for measure, values in overview.population_measures(responses).items():
+            where: dict[str, Any] = {"baseline": "raw", "contrasts": "all", "measure": measure}
+            rows.append(labeled(where, _summary(values, seed)))
+        return pd.concat(rows)
     for baseline in BASELINES:
         curves = orientation_curves(responses, baseline)
         contrasts = curves["contrast"].values
@@ -194,6 +237,32 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
                 where = {"baseline": baseline, "contrasts": contrast_range, "measure": name}
                 rows.append(labeled(where, _summary(values, seed)))
     return pd.concat(rows)
+
+
+def protocol_figure(
+    responses: xr.Dataset, seed: int, elsewhere: tuple[str, xr.Dataset] | None = None
+) -> "Figure":
+    """The figure of a protocol.
+
+    Parameters
+    ----------
+    seed : of the bootstrap, where contrast is not varied.
+    elsewhere : see ``contrast_figure``.
+    """
+    if varies_contrast(responses):
+        return contrast_figure(responses, elsewhere)
+    from ephys.figures import overview_figure
+
+    parts: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
+    for layer, layer_responses in by_layer(responses):
+        for part, curves in overview.curves(layer_responses, seed).items():
+            for name, curve in curves.items():
+                parts.setdefault(part, {}).setdefault(name, {})[layer] = curve
+    try:
+        examples = overview.examples(responses)
+    except (OSError, ValueError):  # of photographs that are not here
+        examples = []
+    return overview_figure(parts, examples=examples)
 
 
 def contrast_figure(
@@ -222,18 +291,21 @@ def contrast_figure(
 
 
 def example_stimuli(responses: xr.Dataset) -> np.ndarray:
-    """One stimulus at each contrast, oblique where it can be: (contrast, y, x) in [0, 1]."""
+    """One stimulus at each contrast, oblique where it can be.
+
+    Returns
+    -------
+    (contrast, y, x), or of colored stimuli (contrast, y, x, 3), in [0, 1].
+    """
     names = [name for name, c in responses.coords.items() if c.dims == ("stimulus",)]
     table = xr.Dataset({name: responses[name].variable for name in names})
-    others = [name for name in names if table[name].dtype.kind == "f" and name != "contrast"]
     alike = np.ones(table.sizes["stimulus"], bool)
-    for name in others:
+    for name in overview.varied(responses):
         values = np.unique(table[name].values)
-        alike &= table[name].values == values[len(values) // 4 if name == "orientation" else 0]
+        if name != "contrast":
+            alike &= table[name].values == values[len(values) // 4 if name == "orientation" else 0]
     chosen = StimulusSet(table.isel(stimulus=np.flatnonzero(alike)).sortby("contrast"))
-    shape = json.loads(responses.attrs["input_format"])
-    field = VisualField(shape["height_px"], shape["width_px"], responses.attrs["pixels_per_degree"])
-    return chosen.render(field)[:, 0].numpy()
+    return overview.as_seen(chosen, responses)
 
 
 def _summary(values: xr.DataArray, seed: int) -> pd.DataFrame:

@@ -5,9 +5,12 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ephys.visual_field import VisualField
 
 REFUSALS = (
     *(ValueError, KeyError, OSError, FloatingPointError, RuntimeError, MemoryError, ImportError),
@@ -116,7 +119,13 @@ class BatchSize(click.ParamType):
 
 @main.command()
 @model_options
-@click.option("--protocol", "protocols", multiple=True, help="Repeatable; default: all.")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    help="Name (see: ephys protocols) or .yaml or .toml file; repeatable; default: "
+    "contrast_invariance, with gratings and with patches.",
+)
 @click.option(
     "--layers",
     multiple=True,
@@ -196,11 +205,11 @@ def probe(
              torchrun --nproc-per-node 4 -m ephys probe -o runs/mine
     """
     from ephys import experiment, models
-    from ephys.analysis import read_responses
+    from ephys.analysis import read_about, read_responses
     from ephys.models.devices import choose_device
     from ephys.models.input_format import own_format
     from ephys.ranks import ranks
-    from ephys.stimuli.protocols import PROTOCOLS
+    from ephys.stimuli.protocols import DEFAULT
 
     module = models.load(
         model,
@@ -210,7 +219,7 @@ def probe(
         trust_pickle=trust_pickle,
         device=choose_device(device),
     )
-    protocols = protocols or tuple(PROTOCOLS)
+    protocols = protocols or DEFAULT
     how: Any = {
         **options,
         "layers": layers,
@@ -234,7 +243,7 @@ def probe(
     )
     if ranks().rank > 0:
         return
-    for protocol in protocols:
+    for protocol in read_about(run)["protocols"]:
         error = read_responses(run, protocol).attrs.get("error")
         if error is not None:
             text = (
@@ -337,17 +346,98 @@ def models() -> None:
         click.echo(f"{name:{width}}{what}")
 
 
+FIELD_OPTIONS = (
+    click.option("--model", help="For the images that MODEL takes."),
+    click.option(
+        "--size", "size_px", type=int, help="Side of the image in pixels; default: 224, or MODEL's."
+    ),
+    click.option(
+        "--degrees", type=float, help="Width of the image in degrees; default: 8, or MODEL's."
+    ),
+)
+
+
+def field_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say for which display stimuli are; those of ``probe`` mean the same."""
+    for option in reversed(FIELD_OPTIONS):
+        command = option(command)
+    return command
+
+
 @main.command()
-def protocols() -> None:
-    """List the protocols: name, number of stimuli, and what each is for.
+@click.argument("name", required=False)
+@field_options
+@click.option("-o", "--out", type=folder, help="Write NAME down as a file: .yaml or .toml.")
+@click.option("--overwrite", is_flag=True, help="Replace the file OUT.")
+def protocols(name: str | None, out: Path | None, overwrite: bool, **display: Any) -> None:
+    """List the protocols: name, number of stimuli, what each is for, and whose experiment it was.
 
+    With NAME, of a protocol, of a battery or of a .yaml or .toml file, say what it goes through. A
+    protocol that is written down is shown again with: ephys probe --protocol FILE.
+
+    \b
     Example: ephys protocols
+             ephys protocols size
+             ephys protocols size --degrees 4 -o my_size.yaml
     """
-    from ephys.stimuli.protocols import PROTOCOLS
+    from ephys.catalog import describe_protocol, find_protocol, list_protocols
 
-    for name, protocol in PROTOCOLS.items():
-        purpose = (protocol.__doc__ or "").splitlines()[0]
-        click.echo(f"{name:30}{len(protocol()):6}  {purpose}")
+    if out is None:
+        field = _field(**display)
+        click.echo(list_protocols(field) if name is None else describe_protocol(name, field))
+        return
+    if name is None:
+        raise click.UsageError("which protocol is to be written down? Name it.")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; pass --overwrite, or another -o")
+    from ephys.stimuli.protocol_files import write_protocol
+
+    protocol = find_protocol(name, _field(**display))
+    click.echo(write_protocol(protocol, out, overwrite=overwrite))
+    click.echo(f"sha256 {protocol.stimuli.sha256}")
+
+
+@main.command()
+@click.argument("protocol")
+@field_options
+@click.option(
+    "-o",
+    "--out",
+    type=folder,
+    required=True,
+    help="Picture: .png, .svg or .pdf, or .gif of what moves.",
+)
+def stimuli(protocol: str, out: Path, **display: Any) -> None:
+    """Draw a few stimuli along every axis of PROTOCOL, a name or a .yaml or .toml file.
+
+    \b
+    Example: ephys stimuli size -o size.png
+             ephys stimuli hue --model vgg16 -o hue.svg
+             ephys stimuli direction --size 48 --degrees 3.2 -o direction.gif
+    """
+    from ephys.catalog import find_protocol
+    from ephys.contact_sheet import write_contact_sheet
+
+    field = _field(**display)
+    click.echo(write_contact_sheet(find_protocol(protocol, field), field, out))
+
+
+def _field(
+    model: str | None = None, size_px: int | None = None, degrees: float | None = None
+) -> "VisualField":
+    """The display for which stimuli are."""
+    if model is None:
+        from ephys.visual_field import VisualField
+
+        size_px, degrees = 224 if size_px is None else size_px, 8 if degrees is None else degrees
+        if not degrees > 0:
+            raise ValueError(f"degrees={degrees}; an image covers a visual angle above 0")
+        return VisualField(size_px, size_px, size_px / degrees)
+    from ephys.models.input_format import own_format
+    from ephys.models.sources import BUILT_IN, load
+
+    module = load(f"{model}@none" if model in BUILT_IN else model)  # needs no download
+    return own_format(module).resized(size_px, degrees).field
 
 
 def _print_run(run: Path, as_json: bool) -> None:
@@ -421,7 +511,7 @@ def superres(
 
     Example: ephys train superres --data BSDS500 -o my.safetensors
     """
-    from ephys.models.datasets import data_folder
+    from ephys.data_folders import data_folder
     from ephys.models.devices import choose_device
     from ephys.models.superres import SuperResolutionSettings
     from ephys.models.training import TrainingSettings, train_superres

@@ -2,7 +2,7 @@
 
 A run is a folder:
 
-    responses.zarr/PROTOCOL   what was recorded
+    responses.zarr/PROTOCOL   what was recorded, and what was measured of the stimuli
     units.csv                 one row per protocol and unit, every measure
     population.csv            means and medians over units, with intervals
     figures/                  one figure per protocol
@@ -13,7 +13,7 @@ A run is a folder:
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,17 @@ from ephys.electrodes import Contact, find_layers
 from ephys.models.checkpoint import write_atomically
 from ephys.models.devices import placement
 from ephys.models.input_format import InputFormat, own_format
-from ephys.nearest import nearest
 from ephys.ranks import ranks
 from ephys.receptive_field import BATCH, survey
-from ephys.recording import record
-from ephys.stimuli.protocols import PROTOCOLS
-from ephys.stimuli.sweep import StimulusSet
+from ephys.recording import check, record
+from ephys.stimuli.protocol_files import SUFFIXES, read_protocol
+from ephys.stimuli.protocols import BATTERIES, DEFAULT, Protocol, protocol
+from ephys.verification import verify
 
 
 def probe(
     model: nn.Module,
-    protocols: Sequence[str] = tuple(PROTOCOLS),
+    protocols: Sequence[str | Protocol] = DEFAULT,
     *,
     out: str | Path,
     layers: Sequence[str] = (),
@@ -56,7 +56,8 @@ def probe(
     Parameters
     ----------
     model : runs on the device that it is on, see ``models.load``.
-    protocols : names of ``stimuli.protocols.PROTOCOLS``.
+    protocols : names of protocols or batteries (``ephys protocols`` lists them), paths of protocol
+        files, or protocols.
     out : folder of the run.
     layers : names or globs; by default the model's own ``default_layers``.
     source, command : where the model is from and what was typed, to be noted with the responses.
@@ -73,52 +74,58 @@ def probe(
     Raises
     ------
     KeyError : for an unknown protocol or layer, naming the nearest.
-    ValueError : for stimuli that cannot be shown, and for a run to resume that is another's.
+    ValueError : for stimuli that cannot be shown, a bad protocol file, and for a run to resume that
+        is another's.
     FileExistsError : if ``out`` exists and is neither to be resumed nor overwritten.
     """
     out = Path(out)
     _check_out(out, resume, overwrite)
     input_format = input_format or own_format(model)
     how = {**options, "layers": layers or default_layers(model), "input_format": input_format}
-    sets = {name: stimulus_set(name) for name in protocols}
-    if not sets:
-        raise ValueError(
-            f"protocols={list(protocols)} names none; there are {', '.join(PROTOCOLS)}"
-        )
+    chosen = choose_protocols(protocols, input_format)
     if seed < 0:
         raise ValueError(f"seed={seed} is below 0")
-    for stimuli in sets.values():
-        stimuli.check(input_format.field)
+    for one in chosen:
+        check(one.stimuli, model, input_format)
     us = ranks()
     us.wait()  # until all have found out as it was
     if overwrite and not resume and out.exists() and us.rank == 0:
-        record(model, stimuli[:1], **how)  # refuses, if it must, before anything is lost
+        # Refuses, if it must, before anything is lost.
+        record(model, chosen[0].stimuli[:1], **how)
         shutil.rmtree(out)
     us.wait()
     source = source or type(model).__name__
-    for name, stimuli in sets.items():
+    for one in chosen:
+        path = out / RESPONSES / one.name
+        shown = None
+        if us.rank == 0 and not path.exists():
+            shown = verify(one.stimuli, input_format.field)[["asked", "measured", "uncertainty"]]
+        about = {"protocol": one.name, "purpose": one.purpose, "citation": one.citation}
         record(
             model,
-            stimuli,
+            one.stimuli,
             **how,
-            path=out / RESPONSES / name,
+            path=path,
             resume=resume,
-            provenance={"model": source, "protocol": name, "command": command},
+            provenance={"model": source, **about, "command": command},
+            notes=None if shown is None else shown.drop_vars("family"),
             quiet=quiet,
         )
     if us.rank == 0:
-        about = {"model": source, "protocols": list(sets), "seed": seed, "command": command}
-        analyze(out, about)
-        write_atomically(out / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
+        names = [one.name for one in chosen]
+        run = {"model": source, "protocols": names, "seed": seed, "command": command}
+        analyze(out, run)
+        write_atomically(out / ABOUT, (json.dumps(run, indent=2) + "\n").encode())
     us.wait()
     return out
 
 
 def estimate(
     model: nn.Module,
-    protocols: Sequence[str] = tuple(PROTOCOLS),
+    protocols: Sequence[str | Protocol] = DEFAULT,
     *,
     layers: Sequence[str] = (),
+    input_format: InputFormat | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """What ``probe`` would record: stimuli, units, megabytes and seconds for each protocol.
@@ -126,17 +133,18 @@ def estimate(
     A few stimuli of each protocol are really shown. Parameters are those of ``probe``.
     """
     rows, few, many = [], 8, 40
-    for name in protocols:
-        stimuli, seconds = stimulus_set(name), []
+    input_format = input_format or own_format(model)
+    for one in choose_protocols(protocols, input_format):
+        stimuli, seconds = one.stimuli, []
         for count in (few, many):  # the difference leaves out what is done once
             started = time.perf_counter()
             which = layers or default_layers(model)
-            responses = record(model, stimuli[:count], which, **options)
+            responses = record(model, stimuli[:count], which, input_format=input_format, **options)
             seconds.append(time.perf_counter() - started)
         each = max(seconds[1] - seconds[0], 0) / (many - few)
         total = seconds[0] + each * (len(stimuli) - few)
         units = responses.sizes["unit"]
-        rows.append((name, len(stimuli), units, 4e-6 * len(stimuli) * units, total))
+        rows.append((one.name, len(stimuli), units, 4e-6 * len(stimuli) * units, total))
     return pd.DataFrame(rows, columns=["protocol", "stimuli", "units", "megabytes", "seconds"])
 
 
@@ -179,16 +187,39 @@ def layer_table(
     return pd.DataFrame(rows)
 
 
-def stimulus_set(protocol: str) -> StimulusSet:
-    """The stimuli of a protocol, by name.
+def choose_protocols(
+    protocols: Sequence[str | Protocol], input_format: InputFormat
+) -> list[Protocol]:
+    """The protocols of some names, of batteries and of files, for the display of a model.
+
+    Of a battery, those of color are left out for a model that sees none.
 
     Raises
     ------
     KeyError : for a name that is none, naming the nearest.
+    ValueError : for no protocol, two of one name, and a bad file.
     """
-    if protocol not in PROTOCOLS:
-        raise KeyError(f"no protocol {protocol!r}; did you mean {nearest(protocol, PROTOCOLS)}?")
-    return PROTOCOLS[protocol]()
+    chosen = [one for name in protocols for one in _members(name, input_format)]
+    if not chosen:
+        raise ValueError(f"protocols={list(protocols)} names none; see: ephys protocols")
+    names = [one.name for one in chosen]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"protocol {twice[0]!r} is asked for twice; leave one out, or rename it")
+    return chosen
+
+
+def _members(name: str | Protocol, input_format: InputFormat) -> Iterator[Protocol]:
+    if isinstance(name, Protocol):
+        yield name
+    elif name in BATTERIES:
+        for member in BATTERIES[name].members:
+            one = protocol(member, input_format.field)
+            if input_format.channels > 1 or not one.stimuli.colored:
+                yield one
+    elif Path(name).suffix.lower() in SUFFIXES:
+        yield read_protocol(Path(name), input_format.field)
+    else:
+        yield protocol(name, input_format.field)
 
 
 def default_layers(model: nn.Module) -> Sequence[str]:

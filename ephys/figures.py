@@ -1,14 +1,17 @@
 """Figures: each function draws on axes, or makes a figure, and returns it. Nothing is saved."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.lines import Line2D
 
 from ephys.reference import (
     CAT_HALF_WIDTH,
@@ -17,10 +20,16 @@ from ephys.reference import (
     parametric_tuning,
 )
 from ephys.statistics import bootstrap_interval
+from ephys.stimuli.families import PARAMETERS
 from ephys.tuning import align
 
 COLORS = mpl.colormaps["viridis_r"]
 TICKS = (-90, -45, 0, 45, 90)
+UNITS = {"degree": "degrees", "cycles degree-1": "cycles/degree", "1": ""}
+ABREAST = 4  # panels of an overview
+ROW, STRIP, EXAMPLE = 2.6, 2.2, 1.4  # inches
+MOST_TICKS = 4
+CAPTION = 22  # letters in a line below an example
 
 
 def tuning_curves(
@@ -111,6 +120,201 @@ def tuning_by_layer(layers: Mapping[str, xr.DataArray], *, stimuli: np.ndarray) 
     contrasts = next(iter(layers.values()))["contrast"].values
     figure, _ = _tuning_figure(layers, len(layers), contrasts, stimuli)
     return figure
+
+
+def overview_figure(
+    parts: Mapping[str, Mapping[str, Mapping[str, xr.Dataset]]],
+    *,
+    examples: Sequence[tuple[np.ndarray, str]] = (),
+) -> Figure:
+    """What each parameter does: a panel for each, a line for each layer, over a few stimuli.
+
+    Parts of the stimuli begin a new row. All panels but maps have one scale.
+
+    Parameters
+    ----------
+    parts : by name, by parameter and by layer, as from ``overview.curves``.
+    examples : images in [0, 1], (y, x) or (y, x, 3), and what is said of each.
+    """
+    layers = {
+        layer: int(curve.attrs["units"])
+        for axes in parts.values()
+        for curves in axes.values()
+        for layer, curve in curves.items()
+    }
+    colors = dict(zip(layers, COLORS(np.linspace(0.25, 1, len(layers))), strict=True))
+    rows = []
+    for part, axes in parts.items():
+        panels = [panel for name, curves in axes.items() for panel in _panels(name, curves)]
+        for start in range(0, len(panels), ABREAST):
+            rows.append((part if start == 0 else "", panels[start : start + ABREAST]))
+    columns = max(len(panels) for _, panels in rows)
+    heights = [ROW * len(rows)] + ([STRIP] if examples else [])
+    width = max(2.8 * columns + 0.4, EXAMPLE * len(examples))
+    whole = Figure(figsize=(width, sum(heights)), layout="constrained")
+    figure, *strip = whole.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0]
+    grid = figure.add_gridspec(len(rows), columns)
+    drawn = []
+    for row, (part, panels) in enumerate(rows):
+        for column, (name, curves) in enumerate(panels):
+            ax = figure.add_subplot(grid[row, column])
+            if name == "position":
+                ((layer, curve),) = curves.items()
+                position_map(curve, ax)
+                ax.set_xlabel(f"{ax.get_xlabel()}\n{layer}", fontsize=9)
+            else:
+                marginal_curves(curves, ax, colors=colors)
+                drawn.append(ax)
+                if column == 0 or panels[column - 1][0] == "position":
+                    ax.set_ylabel("response - blank\n(share of its largest)")
+            if column == 0:
+                ax.set_title(part, loc="left", fontsize=10, weight="bold")
+    limits = np.array([ax.get_ylim() for ax in drawn]).reshape(-1, 2)
+    for ax in drawn:
+        ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+    if examples:
+        _example_strip(strip[0], examples)
+    lines = [
+        Line2D([], [], color=color, label=f"{layer} (n = {layers[layer]})")
+        for layer, color in colors.items()
+    ]
+    figure.legend(handles=lines, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    return whole
+
+
+def marginal_curves(
+    curves: Mapping[str, xr.Dataset],
+    ax: Axes | None = None,
+    *,
+    colors: Mapping[str, tuple[float, ...]] | None = None,
+) -> Axes:
+    """Mean response along one parameter, a line and its 95 % band for each layer.
+
+    The dotted line is the response to the blank. Angles go all the way around their circle, if the
+    values do.
+
+    Parameters
+    ----------
+    curves : by layer, ``estimate``, ``low`` and ``high`` along one dimension, as from
+        ``overview.curves``.
+    colors : of the layers.
+    """
+    ax = ax or plt.gca()
+    first = next(iter(curves.values()))
+    (name,) = first["estimate"].dims
+    period = PARAMETERS[str(name)].period if name in PARAMETERS else None
+    for index, (layer, curve) in enumerate(curves.items()):
+        color = colors[layer] if colors else f"C{index}"
+        values = _around(curve[name].values, period)
+        middle, low, high = (
+            np.resize(curve[column].values, values.size) for column in ("estimate", "low", "high")
+        )
+        ax.fill_between(values, low, high, color=color, alpha=0.2, lw=0)
+        ax.plot(values, middle, color=color, lw=1.6, marker="." if values.size < 15 else "")
+    ax.axhline(0, color="0.3", ls=":", lw=1, zorder=0)
+    _parameter_axis(ax, first[name], period)
+    if not any(np.isfinite(curve["estimate"]).any() for curve in curves.values()):
+        middle_of_it: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "center"}
+        ax.text(0.5, 0.6, "no unit's mean differs\nfrom the blank", **middle_of_it, fontsize=8)
+    if "rgb" in first.coords:
+        ax.scatter(
+            first[name].values,
+            np.full(first.sizes[name], 0.04),
+            c=first["rgb"].values,
+            marker="s",
+            s=24,
+            lw=0,
+            transform=ax.get_xaxis_transform(),
+        )
+    return ax
+
+
+def position_map(curve: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Mean size of the answer by where the stimulus is; the label says what black is.
+
+    Parameters
+    ----------
+    curve : ``estimate`` along ``position``, with its ``x`` and ``y`` in degrees.
+    """
+    ax = ax or plt.gca()
+    x, y = (np.unique(curve[axis].values) for axis in ("x", "y"))
+    size = curve["estimate"].values
+    largest = np.nanmax([*size, 0.0])
+    style: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": largest or 1}
+    if x.size * y.size == size.size:
+        order = np.lexsort((curve["x"].values, curve["y"].values))
+        ax.pcolormesh(x, y, size[order].reshape(y.size, x.size), **style)
+    else:
+        ax.scatter(curve["x"], curve["y"], c=size, s=12, **style)
+    ax.tick_params(labelsize=8)
+    label = f"x (degrees); black is {largest:.2g}"
+    ax.set(aspect="equal", xlabel=label, ylabel="y (degrees)")
+    return ax
+
+
+def _panels(
+    name: str, curves: Mapping[str, xr.Dataset]
+) -> list[tuple[str, Mapping[str, xr.Dataset]]]:
+    """The panels of a parameter: one, or of positions a map for each layer."""
+    if name == "position":
+        return [(name, {layer: curve}) for layer, curve in curves.items()]
+    return [(name, curves)]
+
+
+def _around(values: np.ndarray, period: float | None) -> np.ndarray:
+    """Angles that go evenly around a circle with the first again at the end, others as they are."""
+    if period is None or not np.allclose(np.diff(values), period / values.size):
+        return values
+    return np.append(values, values[0] + period)
+
+
+def _parameter_axis(ax: Axes, values: xr.DataArray, period: float | None) -> None:
+    """The axis of a parameter: quarters of a circle, octaves, or as it is, at values shown."""
+    name, shown = str(values.name), values.values
+    units = UNITS.get(values.attrs.get("units", "1"), values.attrs.get("units"))
+    label = "rank of the stimulus for the unit" if name == "rank" else name.replace("_", " ")
+    ax.set_xlabel(f"{label} ({units})" if units else label)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    if period:
+        ends, quarter = _around(shown, period)[[0, -1]], period / 4
+        low, high = np.floor(ends[0] / quarter), np.ceil(ends[1] / quarter)
+        ax.set_xticks(np.arange(low, high + 1) * quarter)
+        return
+    if _in_octaves(name):
+        positive = shown[shown > 0]
+        if positive.size == shown.size:
+            ax.set_xscale("log")
+        else:
+            ax.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
+    if name == "rank":
+        ax.set_xlim(1, shown[-1])
+    ticks = shown[np.linspace(0, shown.size - 1, min(shown.size, MOST_TICKS)).astype(int)]
+    ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    ax.minorticks_off()
+
+
+def _in_octaves(name: str) -> bool:
+    """Frequencies, sizes and contrasts: what has a natural zero, and ratios that matter."""
+    known = PARAMETERS.get(name)
+    return (
+        known is not None
+        and known.low == 0
+        and known.period is None
+        and (known.units != "1" or name.endswith("contrast"))
+    )
+
+
+def _example_strip(figure: SubFigure, examples: Sequence[tuple[np.ndarray, str]]) -> None:
+    abreast = max(len(examples), int(figure.bbox.width / figure.dpi / EXAMPLE))
+    for index, (image, caption) in enumerate(examples):
+        ax = figure.add_subplot(1, abreast, index + 1)
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[], anchor="N")
+        wrapped = [textwrap.fill(line, CAPTION) for line in caption.splitlines()]
+        ax.set_xlabel("\n".join(wrapped), fontsize=7, parse_math=False)
+        if index == 0:
+            ax.set_title("a few of the stimuli", loc="left", fontsize=9).set_in_layout(False)
 
 
 def _tuning_figure(

@@ -28,14 +28,14 @@ def reverse_correlation(
     .. math:: M_p = \frac{\sum_s (r_s - \bar r) \, d_{sp}}{\sum_s n_{sp} \, d_{sp}^2}
 
     where :math:`r_s` is the response to stimulus s, :math:`d_{sp}` the luminance of pixel p less
-    the mean luminance, and :math:`n_{sp}` the number of pixels of the check that p is in. For a
-    unit that is a linear filter of luminance this is the filter, averaged over each check, in
-    response per unit luminance per pixel. With white noise it is so in expectation; the variance of
-    a pixel is the sum over pixels of the averaged filter's square, over n times the number of
-    stimuli. With sparse noise that shows light and dark alike at all places of a grid it is so
-    exactly; places nearer to each other than the size of the spot blur the filter, and spots of one
-    polarity alone leave out the map's mean. Of a unit that answers light and dark alike, a complex
-    cell, the map is 0: see ``rms`` of :func:`gradient_map`.
+    that of the background (both encoded, if the stimuli are), and :math:`n_{sp}` the number of
+    pixels of the check that p is in. For a unit that is a linear filter of luminance this is the
+    filter, averaged over each check, in response per unit luminance per pixel. With white noise it
+    is so in expectation; the variance of a pixel is the sum over pixels of the averaged filter's
+    square, over n times the number of stimuli. With sparse noise that shows light and dark alike at
+    all places of a grid it is so exactly; places nearer to each other than the size of the spot
+    blur the filter, and spots of one polarity alone leave out the map's mean. Of a unit that
+    answers light and dark alike, a complex cell, the map is 0: see ``rms`` of :func:`gradient_map`.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def reverse_correlation(
 
     Raises
     ------
-    ValueError : for stimuli that are not those of the responses, or are not made of checks.
+    ValueError : for stimuli that are not those of the responses, are not made of checks, or are
+        colored.
 
     References
     ----------
@@ -60,6 +61,9 @@ def reverse_correlation(
     Chichilnisky (2001), Network 12:199.
     """
     _check_same(responses, stimuli)
+    if stimuli.colored:
+        raise ValueError("maps are by luminance; show noise without a color")
+    grey = float(stimuli.blank.render(field)[0, 0, 0, 0])
     answered = responses["response"]
     origins, group = np.unique(_origins(responses), axis=1, return_inverse=True)  # (2, group)
     members = [np.flatnonzero(group.reshape(-1) == g) for g in range(origins.shape[1])]
@@ -72,10 +76,9 @@ def reverse_correlation(
         part = stimuli[rows]
         response = answered.isel(stimulus=rows).transpose("stimulus", "unit").values.astype(float)
         total += response.sum(0)
-        mean = part.table["mean_luminance"].values[:, None]
         for g, units in enumerate(members):
             shown = field.centered_on(*origins[:, g])
-            d = part.render(shown).double().numpy().reshape(len(part), -1) - mean
+            d = part.render(shown).double().numpy().reshape(len(part), -1) - grey
             maps[units] += response[:, units].T @ d
             deviation[g] += d.sum(0)
             energy[g] += (part.check_pixels(shown).reshape(len(part), -1) * d**2).sum(0)
@@ -133,6 +136,8 @@ def gradient_map(
         raise ValueError("there are 0 stimuli to differentiate at; show at least one")
     input_format = input_format or own_format(model)
     field = input_format.field
+    stimuli.check(field)
+    channels = min(stimuli.channels, input_format.channels)
     device, dtype = placement(model)
     size = (input_format.channels, field.height_px, field.width_px)
     geometries = {layer: geometry(model, layer, size) for layer in find_layers(model, layers)}
@@ -145,13 +150,14 @@ def gradient_map(
     ):
         for start in range(0, len(stimuli), DIFFERENTIATED):
             part = stimuli[start : start + DIFFERENTIATED]
-            luminance = part.render(field, device=device).requires_grad_()
-            outputs = show(input_format.encode(luminance).to(dtype))
+            images = part.render(field, device=device, channels=channels, check=False)
+            grey = torch.zeros_like(images[:, :1], requires_grad=True)  # added to all channels
+            outputs = show(input_format.encode(images + grey).to(dtype))
             for layer, site in sites.items():
                 if not outputs[layer].requires_grad:
                     raise ValueError(f"layer {layer!r} passes no gradient on to the image")
                 units = geometries[layer].sites(outputs[layer])[..., site]  # (image, unit)
-                found = _moments(units, luminance)
+                found = _moments(units, grey)
                 sums[layer] = sums[layer] + found if layer in sums else found
     mean, square = np.concatenate(list(sums.values()), axis=1) / len(stimuli)
     counts = [found.shape[1] for found in sums.values()]

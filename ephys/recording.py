@@ -34,7 +34,7 @@ from ephys.responses import (
     reopen_store,
     write,
 )
-from ephys.stimuli.sweep import StimulusSet, blank
+from ephys.stimuli.sweep import StimulusSet
 from ephys.visual_field import VisualField
 
 Readout = Literal["center", "mean", "max", "map"] | Sequence[tuple[int, int]]
@@ -71,6 +71,7 @@ def record(
     path: str | Path | None = None,
     resume: bool = False,
     provenance: Mapping[str, str] | None = None,
+    notes: xr.Dataset | None = None,
     quiet: bool = True,
 ) -> xr.Dataset:
     """Record what units of a model answer to stimuli.
@@ -84,7 +85,7 @@ def record(
     Parameters
     ----------
     model : takes (batch, channel, y, x).
-    stimuli : what to show, all of one mean luminance; the blank is shown as well.
+    stimuli : what to show, all on one background; the blank is shown as well.
     layers : names or patterns, see ``find_layers``, of layers whose output is (batch, channel, row,
         column), (batch, row, column, channel), (batch, token, feature) or (batch, feature). A layer
         that is called several times in a pass is recorded at each call, as ``name#1``,
@@ -94,7 +95,8 @@ def record(
         ``"map"`` records every unit; pairs (row, column) record the units at these positions of
         each layer.
     centered : show the stimuli centred on the receptive field of each unit, as a physiologist
-        would. Else, and where a readout has no one position, they stay at the centre of the field.
+        would. Else, and where a readout has no one position, they stay at the centre of the field;
+        so do stimuli made for a screen of their own (``StimulusSet.fixed``).
     crop : whether to draw and run only what is seen.
     input_format : what the model takes; by default ``model.input_format``.
     batch_size : stimuli at a time; by default as many as memory is well spent on. Halved when
@@ -106,6 +108,8 @@ def record(
     path : where to write the responses as zarr; by default they stay in memory.
     resume : go on with the recording in ``path``, which must be of the same experiment.
     provenance : more to note in the attributes: where the model is from, say.
+    notes : variables along ``stimulus`` to keep beside the responses: what was measured of the
+        stimuli, say.
     quiet : no progress on stderr.
 
     Returns
@@ -135,8 +139,8 @@ def record(
     us = ranks() if path else Ranks()
     input_format = input_format or own_format(model)
     field = input_format.field
-    stimuli.check(field)
-    _blank_of(stimuli)
+    check(stimuli, model, input_format)
+    centered = centered and not stimuli.fixed
     rig = _Rig(model, layers, readout, input_format, centered=centered, crop=crop)
     rig.hurry = _Hurry(dtype, channels_last, compiled)
     with rig:
@@ -161,9 +165,11 @@ def record(
         us.wait()  # until all have seen that it is not there yet
         if us.rank == 0 and not (path and path.exists()):
             batches = {"batches": json.dumps(rig.batches(batch_size))}
-            notes = {**(provenance or {}), **about, **found, **batches}
-            step = rig.region(batch_size, len(stimuli))
-            create_store(store, _describe(rig, stimuli, notes), chunk=step)
+            attributes = {**(provenance or {}), **about, **found, **batches}
+            described = _describe(rig, stimuli, attributes)
+            if notes is not None:
+                described = described.merge(notes, combine_attrs="override")
+            create_store(store, described, chunk=rig.region(batch_size, len(stimuli)))
         us.wait()
         responses = reopen_store(store, about)
         for one, batch in zip(
@@ -182,6 +188,17 @@ def record(
                 progress.update((rows.stop - rows.start) * us.count)
         us.wait()
     return open_store(store)
+
+
+def check(stimuli: StimulusSet, model: nn.Module, input_format: InputFormat) -> None:
+    """Refuse, with a ValueError, stimuli that a model cannot be shown."""
+    if input_format.channels == 1 and stimuli.colored:
+        raise ValueError(
+            f"{type(model).__name__} takes one channel and sees no color; show it stimuli of "
+            "luminance"
+        )
+    stimuli.check(input_format.field)
+    _ = stimuli.blank  # refuses several backgrounds
 
 
 @dataclass(frozen=True)
@@ -457,7 +474,8 @@ class _Rig:
 
     def _input(self, stimuli: StimulusSet, view: VisualField) -> Tensor:
         """The stimuli as the model takes them: (stimulus, channel, y, x)."""
-        images = stimuli.render(view, device=self.device)
+        channels = min(stimuli.channels, self.input_format.channels)
+        images = stimuli.render(view, device=self.device, channels=channels, check=False)
         return self.input_format.encode(images).to(self.dtype).contiguous()  # to be written to
 
     def _other_influences(self, some: StimulusSet) -> dict[str, str]:
@@ -563,21 +581,9 @@ def _describe(rig: _Rig, stimuli: StimulusSet, about: dict[str, str | float]) ->
     for name in ["family", *stimuli.parameters]:
         column = stimuli.table[name]
         coordinates[name] = ("stimulus", column.values, column.attrs)
-    silence = rig.present(_blank_of(stimuli))[0]
     attributes = {"long_name": "response to the blank", "units": "1"}
-    return xr.Dataset({"blank": ("unit", silence, attributes)}, coordinates, about)
-
-
-def _blank_of(stimuli: StimulusSet) -> StimulusSet:
-    """The field of the mean luminance around which the stimuli modulate."""
-    if not len(stimuli):
-        raise ValueError("the set of stimuli is empty")
-    means = np.unique(stimuli.table["mean_luminance"].values)
-    if means.size > 1:
-        raise ValueError(
-            f"stimuli of mean_luminance={means.tolist()} have no one blank; record them apart"
-        )
-    return blank(mean_luminance=float(means[0]))
+    answer = ("unit", rig.present(stimuli.blank)[0], attributes)
+    return xr.Dataset({"blank": answer}, coordinates, about)
 
 
 def _model_sha256(model: nn.Module) -> str:

@@ -5,7 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 from jinja2 import Environment, StrictUndefined
 
 from ephys.responses import open_store
@@ -22,6 +24,17 @@ SLOPES = {
 }
 
 
+# Of stimuli without measures of their own: statistic, label and meaning of a measure.
+OVERVIEW = {
+    "answering": ("mean", "answering", "share of units that do not answer all as the blank"),
+    "above_blank": ("median", "above blank", "largest response, less that to the blank"),
+    "below_blank": ("median", "below blank", "response to the blank, less the smallest"),
+}
+# Told in words of their own.
+SECTION_ATTRIBUTES = ("protocol", "purpose", "citation")
+DIGITS = 12  # after the point, of what was asked for: beyond them is the rounding of a zero
+
+
 def write_report(run: Path, about: dict[str, Any]) -> None:
     """Write ``report.html`` from the tables and figures of a run.
 
@@ -34,22 +47,80 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
     for name in about["protocols"]:
         table = population[population["protocol"] == name]
         responses = open_store(run / "responses.zarr" / name)
-        protocols.append(
-            {
-                "name": name,
-                "figure": _embedded(run / "figures" / f"{name}.png"),
-                "by_contrast": _by_contrast(table),
-                "answer": answer(table),
-                "slopes": _slopes(table),
-                "stimuli": responses.sizes["stimulus"],
-                "units": responses.sizes["unit"],
-                "provenance": responses.attrs,
-            }
-        )
+        section = {
+            "name": name,
+            "purpose": responses.attrs.get("purpose", ""),
+            "citation": responses.attrs.get("citation", ""),
+            "figure": _embedded(run / "figures" / f"{name}.png"),
+            "about_contrast": is_about_contrast(table),
+            "stimuli": responses.sizes["stimulus"],
+            "units": responses.sizes["unit"],
+            "shown": shown(responses),
+            "provenance": responses.attrs,
+        }
+        if section["about_contrast"]:
+            section |= {"by_contrast": _by_contrast(table), "slopes": _slopes(table)}
+            section["answer"] = answer(table)
+        else:
+            section["columns"], section["parts"], section["layers"] = _overview(table)
+        protocols.append(section)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string(files("ephys").joinpath("report.html.jinja").read_text())
-    page = template.render(about=about, protocols=protocols, slope_names=SLOPES, interval=_interval)
+    page = template.render(
+        about=about,
+        protocols=protocols,
+        provenance=_provenance(protocols),
+        slope_names=SLOPES,
+        interval=_interval,
+        label=_label,
+    )
     (run / "report.html").write_text(page, encoding="utf-8")
+
+
+def is_about_contrast(population: pd.DataFrame) -> bool:
+    """Whether the rows of a protocol tell what contrast does to tuning."""
+    return bool(population["measure"].isin(SLOPES).any())
+
+
+def shown(responses: xr.Dataset) -> list[dict[str, Any]]:
+    """What the pixels of the stimuli were measured to be, beside what was asked for.
+
+    Parameters
+    ----------
+    responses : with ``asked`` and ``measured``, (stimulus, quantity), as from
+        ``verification.verify``, NaN where there is no such quantity, and ``units`` and ``relative``
+        of each quantity; without them nothing is known.
+
+    Returns
+    -------
+    For each quantity that was asked for its name as ``quantity``, ``units``, the ``lowest`` and
+    ``highest`` that was asked for, the ``deviation``, the largest, and of how many stimuli, as
+    ``stimuli``, it is; and whether deviations are ``relative`` to what was asked for.
+    """
+    if not {"asked", "measured"} <= set(responses.variables):
+        return []
+    rows = []
+    for quantity in responses["quantity"].values.tolist():
+        one = responses[["asked", "measured"]].sel(quantity=quantity)
+        asked, measured = one["asked"].values, one["measured"].values
+        both = np.isfinite(asked) & np.isfinite(measured)
+        if not np.isfinite(asked).any():
+            continue
+        relative = bool(one["relative"]) if "relative" in one.coords else False
+        off = np.abs(measured[both] - asked[both]) / (np.abs(asked[both]) if relative else 1)
+        units = str(one["units"].values) if "units" in one.coords else "1"
+        rows.append(
+            {
+                "quantity": str(quantity).replace("_", " "),
+                "units": {"1": "", "cycles degree-1": "cycles/degree"}.get(units, units),
+                "lowest": float(np.nanmin(asked).round(DIGITS)),
+                "highest": float(np.nanmax(asked).round(DIGITS)),
+                "deviation": float(off.max()) if off.size else np.nan,
+                "relative": relative,
+                "stimuli": int(both.sum()),
+            }
+        )
+    return rows
 
 
 def read_population(run: Path) -> pd.DataFrame:
@@ -59,18 +130,54 @@ def read_population(run: Path) -> pd.DataFrame:
 
 
 def summary(population: pd.DataFrame) -> str:
-    """The answer for a terminal: medians over units of the raw responses, with intervals."""
+    """The answer for a terminal: a few lines for each protocol."""
+    lines = []
+    for protocol, rows in population.groupby("protocol", sort=False):
+        if is_about_contrast(rows):
+            lines += _contrast_summary(str(protocol), rows)
+        else:
+            lines += _overview_summary(str(protocol), rows)
+    return "\n".join(lines)
+
+
+def _contrast_summary(protocol: str, population: pd.DataFrame) -> list[str]:
+    """Medians over units of the raw responses, with intervals."""
     columns = ["selectivity_slope", "width_slope", "amplitude_slope", "separability"]
     heads = ["gOSI per doubling", "width per doubling", "amplitude exponent", "separability"]
-    lines = []
-    for protocol, rows in _raw(population, "all").groupby("protocol", sort=False):
-        lines += [f"{protocol}: medians over units [95 % interval] as contrast grows"]
-        lines += [f"  {'layer':24}" + "".join(f" {head:>20}" for head in heads)]
-        for layer, part in rows.groupby("layer", sort=False):
-            measures = _measures(part)
-            cells = [_interval(measures[name]) for name in columns]
-            lines += [f"  {layer:24}" + "".join(f" {cell:>20}" for cell in cells)]
-    return "\n".join(lines)
+    lines = [f"{protocol}: medians over units [95 % interval] as contrast grows"]
+    lines += [f"  {'layer':24}" + "".join(f" {head:>20}" for head in heads)]
+    for layer, part in _raw(population, "all").groupby("layer", sort=False):
+        measures = _measures(part)
+        cells = [_interval(measures[name]) for name in columns]
+        lines += [f"  {layer:24}" + "".join(f" {cell:>20}" for cell in cells)]
+    return lines
+
+
+def _overview_summary(protocol: str, population: pd.DataFrame) -> list[str]:
+    """How many units answer, and what they answer most, in columns."""
+    measures = list(dict.fromkeys(population["measure"]))
+    best = [name for name in measures if name.startswith("best_") and ":" not in name]
+    heads = ["layer", "units", "answering", *(_label(name) for name in best)]
+    if parts := [name for name in measures if ":" in name]:
+        heads.append("best part")
+    table = [heads]
+    for layer, rows in population.groupby("layer", sort=False):
+        of_layer = _measures(rows)
+        answering = of_layer["answering"]
+        cells = [str(layer), str(answering["count"]), f"{answering['mean']:.0%}"]
+        cells += [_number(of_layer[name]["median"]) for name in best]
+        if parts:
+            most = max(parts, key=lambda name: np.nan_to_num(of_layer[name]["mean"]))
+            share = of_layer[most]["mean"]
+            cells.append("–" if np.isnan(share) else f"{_label(most)} ({share:.0%})")
+        table.append(cells)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    most = ", and medians of what they answer most" if best or parts else ""
+    lines = [f"{protocol}: share of units that answer{most}"]
+    for first, *others in table:
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  " + "  ".join([f"{first:{widths[0]}}", *cells]))
+    return lines
 
 
 def answer(population: pd.DataFrame) -> list[str]:
@@ -89,17 +196,62 @@ def answer(population: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def _overview(table: pd.DataFrame) -> tuple[list[dict[str, str]], list[str], list[dict[str, Any]]]:
+    """The columns of a table, the shares of parts, and all numbers of each layer."""
+    columns, parts = [], []
+    for name in dict.fromkeys(table["measure"]):
+        if ":" in name:
+            parts.append(name)
+            continue
+        medians = ("median", f"best {_label(name)}", "its value at the largest response")
+        statistic, label, meaning = OVERVIEW.get(name, medians)
+        form = ".2f" if statistic == "mean" else ".3g"
+        about = {"statistic": statistic, "form": form, "label": label, "meaning": meaning}
+        columns.append({"name": name, **about})
+    layers = [
+        {"layer": layer} | _measures(rows) for layer, rows in table.groupby("layer", sort=False)
+    ]
+    return columns, parts, layers
+
+
+def _label(measure: str) -> str:
+    """``spatial frequency`` of ``best_spatial_frequency``, ``center`` of ``best_part: center``."""
+    return measure.partition(": ")[2] or measure.removeprefix("best_").replace("_", " ")
+
+
+def _provenance(protocols: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each attribute the value in each protocol; where they are all the same, of none."""
+    rows = {}
+    names = dict.fromkeys(name for one in protocols for name in one["provenance"])
+    for name in names:
+        values = {one["name"]: one["provenance"].get(name, "") for one in protocols}
+        if len(set(values.values())) == 1:
+            values = {"": next(iter(values.values()))}
+        values = {protocol: value for protocol, value in values.items() if value != ""}
+        if values and name not in SECTION_ATTRIBUTES:
+            rows[name] = values
+    return rows
+
+
 def _raw(population: pd.DataFrame, contrasts: str) -> pd.DataFrame:
     return population[(population["baseline"] == "raw") & (population["contrasts"] == contrasts)]
 
 
-def _interval(row: dict[str, Any], statistic: str = "median", digits: int = 2) -> str:
+def _interval(row: dict[str, Any], statistic: str = "median", form: str = ".2f") -> str:
     """``1.20 [1.10, 1.30]``, and a dash where no unit has the measure."""
     if row["count"] == 0:
         return "–"
     names = (statistic, f"{statistic}_low", f"{statistic}_high")
-    middle, low, high = (f"{round(row[name], digits) + 0.0:.{digits}f}" for name in names)
+    middle, low, high = (_number(row[name], form) for name in names)
     return f"{middle} [{low}, {high}]"
+
+
+def _number(value: float, form: str = ".3g") -> str:
+    """In some digits, a zero without a sign, a dash for none."""
+    if np.isnan(value):
+        return "–"
+    text = format(value, form)
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _by_contrast(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -16,27 +16,35 @@ from scipy.interpolate import CubicSpline
 from ephys.responses import grid, varied_parameters
 
 OVERSAMPLING = 10  # points of the interpolated curve for each measured one
+CYCLES = ("phase", "mask_phase", "time")  # what a curve is averaged over
 
 
 def tuning_curve(
-    responses: xr.Dataset, dim: str = "orientation", *, by: str | None = None
+    responses: xr.Dataset,
+    dim: str = "orientation",
+    *,
+    by: str | None = None,
+    preferred_by: xr.Dataset | None = None,
 ) -> xr.DataArray:
     """Mean response along one parameter, for each value of a second: ``(unit, [by,] dim)``.
 
-    The response is averaged over phase. Of every other parameter that was varied (spatial
-    frequency, say) each unit's own preferred value is taken: the one with the largest
-    phase-averaged response in the whole table. It is noted as a coordinate of ``unit``, as is the
-    response to the ``blank``.
+    The response is averaged over the phase of a grating and of its mask, and over the time of one
+    that moves. Of every other parameter that was varied (spatial frequency, say) each unit's own
+    preferred value is taken: the one with the largest averaged response in the whole table. It is
+    noted as a coordinate of ``unit``, as is the response to the ``blank``.
 
     Parameters
     ----------
     responses : of one family of stimuli, which are a complete grid.
     dim, by : parameters of the stimuli.
+    preferred_by : responses of the same units in which to look for the largest, instead: of a
+        plaid those without a mask, of a centre and its surround those to the centre alone.
 
     Raises
     ------
     KeyError : for a name that is no parameter of the stimuli.
-    ValueError : if the stimuli are no grid, or their phases do not go evenly around the circle.
+    ValueError : if the stimuli are no grid, their phases do not go evenly around the circle, their
+        times are not whole cycles, or ``preferred_by`` is of other values of the parameters.
 
     Examples
     --------
@@ -45,14 +53,11 @@ def tuning_curve(
     ('unit', 'contrast', 'orientation')
     """
     asked = [dim] if by is None else [by, dim]
-    varied = varied_parameters(responses)
-    table = grid(responses, *dict.fromkeys([*asked, *varied]))
-    if "phase" in table.dims and "phase" not in asked:
-        check_circle(table["phase"], 360.0, least=2)
-        table = blockwise(_mean, table, core=[["phase"]], dtypes=[_floating(table)])
-    others = [name for name in varied if name in table.dims and name not in asked]
+    table = _averaged(responses, asked)
+    others = [str(name) for name in table.dims if name not in [*asked, "unit"]]
     if others:
-        table = _at_best(table, others, asked)
+        judged = table if preferred_by is None else _averaged(preferred_by, others)
+        table = _at_best(table, others, asked, judged)
     if "blank" in responses:
         table = table.assign_coords(blank=("unit", responses["blank"].data))
     return table.transpose("unit", *asked)
@@ -144,15 +149,33 @@ def half_width(
     return width.assign_attrs(long_name=f"half-width at {level:.3g} of the peak", units="degree")
 
 
-def check_circle(angles: xr.DataArray, period: float, *, least: int = 3) -> None:
+def check_circle(
+    angles: xr.DataArray, period: float, *, least: int = 3, unit: str = "degrees"
+) -> None:
     """Refuse, with a ValueError, angles that do not go around the circle once and evenly."""
     values = angles.values
     step = period / len(values)
     if len(values) < least or not np.allclose(np.diff(values), step, rtol=0, atol=1e-6 * period):
         raise ValueError(
-            f"{angles.name} runs {values[0]:g} to {values[-1]:g} degrees in {len(values)} values; "
-            f"a circle of {period:g} degrees needs at least {least}, all {step:g} apart, "
+            f"{angles.name} runs {values[0]:g} to {values[-1]:g} {unit} in {len(values)} values; "
+            f"a circle of {period:g} {unit} needs at least {least}, all {step:g} apart, "
             "without both ends"
+        )
+
+
+def check_rising(axis: xr.DataArray, *, above: float = -np.inf) -> None:
+    """Refuse, with a ValueError, fewer than two values, or values that do not rise above a limit.
+
+    Parameters
+    ----------
+    above : what the first has to be above.
+    """
+    values = axis.values
+    if len(values) < 2 or not (values[0] > above and (np.diff(values) > 0).all()):
+        limit = f" from above {above:g}" if above > -np.inf else ""
+        raise ValueError(
+            f"{axis.name}={values.tolist()} does not rise{limit} in two values or more; select "
+            f"those, and sort them (curve.sortby({axis.name!r}))"
         )
 
 
@@ -204,16 +227,56 @@ def _floating(array: xr.DataArray) -> Any:
     return array.dtype if array.dtype.kind == "f" else float
 
 
+def _averaged(responses: xr.Dataset, asked: Sequence[str]) -> xr.DataArray:
+    """The grid of all that was varied, or is asked for, without the cycles that are not."""
+    table = grid(responses, *dict.fromkeys([*asked, *varied_parameters(responses)]))
+    for name in CYCLES:
+        if name in table.dims and name not in asked:
+            _check_cycles(table[name], responses)
+            table = blockwise(_mean, table, core=[[name]], dtypes=[_floating(table)])
+    return table
+
+
+def _check_cycles(axis: xr.DataArray, responses: xr.Dataset) -> None:
+    """Refuse, with a ValueError, phases or times whose mean is not that of whole cycles."""
+    if axis.name == "time":
+        step = np.ptp(axis.values) / (len(axis) - 1)
+        for frequency in np.unique(responses["temporal_frequency"].values):
+            cycles = max(1, round(frequency * step * len(axis)))
+            if frequency > 0:
+                check_circle(axis, cycles / frequency, least=2 * cycles, unit="seconds")
+    else:
+        check_circle(axis, 360.0, least=2)
+
+
 def _mean(values: np.ndarray) -> np.ndarray:
     return values.mean(-1)
 
 
-def _at_best(table: xr.DataArray, others: Sequence[str], asked: Sequence[str]) -> xr.DataArray:
+def _peak(values: np.ndarray) -> np.ndarray:
+    """The largest over the last axis, of what is not NaN."""
+    return np.fmax.reduce(values, -1)
+
+
+def _at_best(
+    table: xr.DataArray, others: Sequence[str], asked: Sequence[str], judged: xr.DataArray
+) -> xr.DataArray:
     """The slice of the table at each unit's preferred value of the other parameters."""
+    for name in others:
+        if not np.array_equal(table[name].values, judged[name].values):
+            raise ValueError(
+                f"{name}={judged[name].values.tolist()} of preferred_by is not that of the "
+                f"responses, {table[name].values.tolist()}; select what both have"
+            )
+    also = [str(name) for name in judged.dims if name not in [*others, "unit"]]
+    for name in sorted(also, key=CYCLES.__contains__, reverse=True):  # means, then peaks
+        kernel, dtype = (_mean, _floating(judged)) if name in CYCLES else (_peak, judged.dtype)
+        judged = blockwise(kernel, judged, core=[[name]], dtypes=[dtype])
     curves, *values = blockwise(
         _best_curves,
         table,
-        core=[[*asked, *others]],
+        judged.reset_coords(drop=True),
+        core=[[*asked, *others], others],
         out=[asked, *([] for _ in others)],
         dtypes=[table.dtype, *(table[name].dtype for name in others)],
         kwargs={"axes": [table[name].values for name in others]},
@@ -226,10 +289,12 @@ def _at_best(table: xr.DataArray, others: Sequence[str], asked: Sequence[str]) -
     )
 
 
-def _best_curves(table: np.ndarray, *, axes: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+def _best_curves(
+    table: np.ndarray, judged: np.ndarray, *, axes: Sequence[np.ndarray]
+) -> tuple[np.ndarray, ...]:
     """Kernel of ``_at_best``: of (unit, *asked, *others) the (unit, *asked), and the others."""
     curves = table.reshape(*table.shape[: table.ndim - len(axes)], -1)  # (unit, *asked, condition)
-    peak = np.fmax.reduce(curves, tuple(range(1, curves.ndim - 1)))  # (unit, condition)
+    peak = judged.reshape(len(judged), -1)  # (unit, condition)
     best = np.where(np.isnan(peak), -np.inf, peak).argmax(-1)  # (unit,)
     chosen = np.take_along_axis(curves, np.expand_dims(best, tuple(range(1, curves.ndim))), -1)
     places = np.unravel_index(best, [len(axis) for axis in axes])

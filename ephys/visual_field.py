@@ -20,6 +20,8 @@ class VisualField:
     right_px, up_px : where the centre lies in the field that this one was cropped from, in pixels
         from that one's centre.
     origin_x, origin_y : where the origin lies, in degrees from the centre of the uncropped field.
+    screen_height_px, screen_width_px : size of the field that this one was cropped from; by default
+        it is not cropped.
 
     Raises
     ------
@@ -33,6 +35,8 @@ class VisualField:
     up_px: float = 0.0
     origin_x: float = 0.0
     origin_y: float = 0.0
+    screen_height_px: int = 0
+    screen_width_px: int = 0
 
     def __post_init__(self) -> None:
         for name in ("height_px", "width_px"):
@@ -44,6 +48,9 @@ class VisualField:
         for name in ("right_px", "up_px", "origin_x", "origin_y"):
             if not np.isfinite(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)} is not a number")
+        if not self.screen_height_px:
+            object.__setattr__(self, "screen_height_px", self.height_px)
+            object.__setattr__(self, "screen_width_px", self.width_px)
 
     @property
     def x(self) -> np.ndarray:
@@ -71,6 +78,17 @@ class VisualField:
     def nyquist(self) -> float:
         """Highest spatial frequency the pixels can carry, in cycles per degree."""
         return self.pixels_per_degree / 2
+
+    @property
+    def screen(self) -> "VisualField":
+        """The field that this one was cropped from, with the same origin."""
+        return replace(
+            self,
+            height_px=self.screen_height_px,
+            width_px=self.screen_width_px,
+            right_px=0.0,
+            up_px=0.0,
+        )
 
     def crop(self, rows: slice, columns: slice) -> "VisualField":
         """The field of some rows and columns, every pixel where it was.

@@ -1,41 +1,11 @@
 """Photographs to train on: luminance images of a folder, and random crops of them."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
-BSDS500_FOLDERS = ("", "images", "data/images", "BSDS500/data/images", "BSR/BSDS500/data/images")
-
-
-def data_folder(name: str) -> Path:
-    """A folder of the data kept where the environment variable EPHYS_DATA says.
-
-    Raises
-    ------
-    ValueError : if the variable is not set.
-    """
-    root = os.environ.get("EPHYS_DATA")
-    if not root:
-        raise ValueError(f"where is {name}? pass --data, or set EPHYS_DATA to the folder above it")
-    return Path(root) / name
-
-
-def split_folder(folder: Path, split: str) -> Path:
-    """Where a copy of BSDS500 keeps its ``train``, ``val`` or ``test`` photographs.
-
-    Raises
-    ------
-    FileNotFoundError : if neither the folder nor its usual subfolders hold the split.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}; --data takes the BSDS500 folder")
-    for below in BSDS500_FOLDERS:
-        if (folder / below / split).is_dir():
-            return folder / below / split
-    raise FileNotFoundError(f"{folder} holds no folder {split!r}, nor does {folder / 'images'}")
+from ephys.data_folders import photograph_files
 
 
 def photographs(folder: Path, *, smallest_px: int = 1) -> list[np.ndarray]:
@@ -45,10 +15,7 @@ def photographs(folder: Path, *, smallest_px: int = 1) -> list[np.ndarray]:
     ------
     ValueError : if there is none, one cannot be read, or a side is below ``smallest_px``.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise ValueError(f"{folder} holds no photograph ({', '.join(sorted(SUFFIXES))})")
-    return [_photograph(path, smallest_px) for path in paths]
+    return [_photograph(path, smallest_px) for path in photograph_files(folder)]
 
 
 def random_crops(

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from ephys.data_folders import split_folder
 from ephys.models.checkpoint import read_torch_file, save_checkpoint, write_atomically
-from ephys.models.datasets import photographs, random_crops, split_folder
+from ephys.models.datasets import photographs, random_crops
 from ephys.models.image_quality import psnr, ssim
 from ephys.models.superres import (
     FACTOR,

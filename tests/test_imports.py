@@ -15,16 +15,19 @@ FOLDERS = {
     "ephys.models": ROOT / "models",
 }
 ROWS = [
-    {"visual_field", "nearest"},
+    {"visual_field", "nearest", "data_folders"},
     {"stimuli", "models", "responses"},
     {"ranks", "electrodes", "tracing", "receptive_field", "cropping", "recording", "mapping"}
     | {"tuning", "selectivity", "contrast", "statistics", "reference"}
-    | {"fits", "shapes", "solver"},
-    {"figures", "report", "analysis", "experiment", "export"},
+    | {"fits", "shapes", "solver"}
+    | {"frequency", "modulation", "suppression"}
+    | {"waves", "photometry", "verification", "macaque_v1"},
+    {"figures", "report", "overview", "analysis", "experiment", "export"}
+    | {*("catalog", "contact_sheet", "panels")},
     {"cli", "__main__"},
 ]
 MEASURES = {"responses", "tuning", "selectivity", "contrast", "statistics", "reference"} | {
-    *("fits", "shapes", "solver")
+    *("fits", "shapes", "solver", "frequency", "modulation", "suppression", "macaque_v1"),
 }
 
 
@@ -103,7 +106,7 @@ def test_only_figures_import_matplotlib() -> None:
         if any(target.split(".")[0] == "matplotlib" for target in targets)
     }
     # analysis names the type of the figure that it returns, for type checkers alone.
-    assert using == {"ephys.figures", "ephys.analysis"}
+    assert using == {"ephys.figures", "ephys.contact_sheet", "ephys.analysis"}
 
 
 def loaded_by(code: str) -> set[str]:

@@ -70,7 +70,7 @@ def test_an_installed_wheel_loads_the_shipped_networks(installed: Path) -> None:
 
 
 def test_an_installed_wheel_has_its_template_types_and_cards(installed: Path) -> None:
-    for name in ("report.html.jinja", "py.typed"):
+    for name in ("report.html.jinja", "macaque_v1.json", "py.typed"):
         assert (installed / "ephys" / name).is_file()
     weights = installed / "ephys" / "models" / "weights"
     checkpoints = {path.stem for path in weights.glob("*.safetensors")}

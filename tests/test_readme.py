@@ -4,11 +4,13 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
 
 from ephys.cli import main
+from ephys.stimuli.protocol_files import read_protocol
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -31,13 +33,25 @@ def test_the_tables_are_those_of_the_results() -> None:
     assert tables.slopes("raw") in README
     assert tables.slopes("above blank") in README
     assert tables.quality() in README
+    assert tables.stimuli() in README
     assert tables.recording() in README
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
+def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        names: dict[str, Any] = {}
+        exec(compile(example, "README.md", "exec"), names)
     assert "estimate" in capsys.readouterr().out
+    assert names["images"].shape == (72, 1, 224, 224)
+
+
+def test_the_protocol_file_is_read(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "my.yaml"
+    path.write_text(example)
+    assert len(read_protocol(path).stimuli) == 6 * 4 * 5 * 4
 
 
 def test_every_command_is_listed() -> None:

@@ -21,6 +21,7 @@ from ephys.analysis import (
     plot,
     population_table,
     unit_table,
+    varies_contrast,
 )
 from ephys.responses import create_store
 from ephys.stimuli import grating
@@ -103,16 +104,14 @@ def responses(
     )
 
 
-def write_run(run: Path, recorded: xr.Dataset, *, finished: bool = True) -> Path:
-    store = run / "responses.zarr" / "contrast_invariance"
-    store.parent.mkdir(parents=True)
-    array = create_store(store, recorded.drop_vars("response"), chunk=100)
-    array[:] = recorded["response"].values.astype(np.float32)
-    about = {
-        "model": "planted with weights a vgg.pth",
-        "protocols": ["contrast_invariance"],
-        "seed": 3,
-    }
+def write_run(run: Path, *sets: xr.Dataset, finished: bool = True) -> Path:
+    protocols = ["contrast_invariance", "another"][: len(sets)]
+    for protocol, recorded in zip(protocols, sets, strict=True):
+        store = run / "responses.zarr" / protocol
+        store.parent.mkdir(parents=True, exist_ok=True)
+        array = create_store(store, recorded.drop_vars("response"), chunk=100)
+        array[:] = recorded["response"].values.astype(np.float32)
+    about = {"model": "planted with weights a vgg.pth", "protocols": protocols, "seed": 3}
     if finished:
         (run / "run.json").write_text(json.dumps(about))
     return run
@@ -302,6 +301,87 @@ def test_the_same_seed_gives_the_same_intervals(population: pd.DataFrame) -> Non
     assert not population_table(responses(), seed=4).equals(population)
 
 
+# Which protocols are about contrast.
+
+
+def shown_as(recorded: xr.Dataset, **columns: Any) -> xr.Dataset:
+    """The same responses to other stimuli."""
+    count = recorded.sizes["stimulus"]
+    new = {name: ("stimulus", np.broadcast_to(values, count)) for name, values in columns.items()}
+    return recorded.assign_coords(new)
+
+
+def test_a_grid_of_contrast_and_orientation_is_about_contrast() -> None:
+    recorded = responses()
+    assert varies_contrast(recorded)
+    assert varies_contrast(recorded.isel(stimulus=recorded["phase"].values == 0))
+    assert varies_contrast(shown_as(recorded, color="dkl", azimuth=90.0, part="one"))
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        {"contrast": [0.5]},
+        {"orientation": [0.0, 90.0]},  # too few for a circle
+        {"orientation": list(ORIENTATIONS[:12])},  # and half of one
+        {"phase": [0.0, 90.0]},
+    ],
+    ids=str,
+)
+def test_a_part_of_the_grid_that_has_no_tuning_to_contrast_is_not(
+    keep: dict[str, list[float]],
+) -> None:
+    recorded = responses()
+    for name, values in keep.items():
+        recorded = recorded.isel(stimulus=np.isin(recorded[name].values, values))
+    assert not varies_contrast(recorded)
+
+
+def test_other_stimuli_are_not_about_contrast() -> None:
+    recorded = responses()
+    count = recorded.sizes["stimulus"]
+    halves = np.arange(count) < count // 2
+    others: list[xr.Dataset] = [
+        shown_as(recorded, x=halves.astype(float)),
+        shown_as(recorded, part=np.where(halves, "a", "b")),
+        shown_as(recorded, contrast=np.where(recorded["contrast"] < 0.1, 0, recorded["contrast"])),
+        shown_as(recorded, phase=np.where(halves, recorded["phase"], np.nan)),
+        recorded.isel(stimulus=slice(1, None)),
+        recorded.isel(stimulus=np.r_[0, :count]),
+    ]
+    assert [varies_contrast(other) for other in others] == [False] * len(others)
+
+
+def noted(recorded: xr.Dataset, part: str = "one") -> xr.Dataset:
+    """Stimuli of two parts, so that they are not about contrast."""
+    parts = np.where(recorded["spatial_frequency"] == 1, part, "two")
+    return shown_as(recorded, part=parts)
+
+
+def test_of_other_stimuli_a_unit_has_its_best_and_its_place() -> None:
+    table = unit_table(noted(responses()))
+    assert table.columns.tolist() == [
+        *("channel", "row", "column", "rf_x", "rf_y", "blank", "max", "min", "answers"),
+        *("best_contrast", "best_spatial_frequency", "best_phase", "best_orientation", "best_part"),
+    ]
+    np.testing.assert_array_equal(table["best_orientation"][TUNED], Planted.preferred[TUNED])
+    np.testing.assert_array_equal(table["best_spatial_frequency"][TUNED], Planted.frequency[TUNED])
+    assert table["best_part"].tolist() == ["one", "two", "two", "one", ""]
+    assert np.isnan(table["best_orientation"][COUNT - 1])
+
+
+def test_of_other_stimuli_the_population_has_a_row_per_measure() -> None:
+    table = population_table(noted(responses()), seed=3)
+    assert table.columns.tolist() == population_table(responses(), seed=3).columns.tolist()
+    rows = {row["measure"]: row for row in table.to_dict("records")}
+    assert (rows["answering"]["count"], rows["answering"]["mean"]) == (COUNT, 0.8)
+    assert (rows["best_part: two"]["count"], rows["best_part: two"]["mean"]) == (COUNT - 1, 0.5)
+    heights = Planted().height(CONTRASTS)[:, -1] * (1 + np.cos(np.deg2rad(30)))
+    assert rows["above_blank"]["median"] == pytest.approx(np.median(heights))
+    assert (table["baseline"] == "raw").all()
+    assert table["contrast"].isna().all()
+
+
 # The stimuli of the figure.
 
 
@@ -319,8 +399,8 @@ def test_the_shown_stimuli_differ_in_contrast_alone_and_are_oblique() -> None:
     images = example_stimuli(responses()) - 0.5
     for image, contrast in zip(images, CONTRASTS, strict=True):
         np.testing.assert_allclose(image / contrast, images[-1] / CONTRASTS[-1], atol=2e-5)
-    expected = grating(FIELD, spatial_frequency=1, orientation=45, contrast=0.9)[0, 0] - 0.5
-    np.testing.assert_allclose(images[-1], expected, atol=1e-6)
+    modulation = grating(FIELD, spatial_frequency=1, orientation=45, contrast=0.9)[0]
+    np.testing.assert_allclose(images[-1], 0.5 * modulation, atol=1e-6)
 
 
 # Figures and files.
@@ -430,3 +510,61 @@ def test_another_network_for_which_there_is_no_panel_is_refused(tmp_path: Path) 
     run = write_run(tmp_path / "run", responses(("features.1",)))
     with pytest.raises(ValueError, match=r"encoder\.gabor_bank"):
         plot(run, tmp_path / "figure.png", elsewhere=run)
+
+
+# Protocols that are not about contrast.
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a protocol of either kind, analyzed."""
+    folder = tmp_path_factory.mktemp("runs") / "mixed"
+    run = write_run(folder, responses(("a", "b")), noted(responses(("a", "b"))))
+    analyze(run)
+    return run
+
+
+def test_protocols_of_either_kind_share_their_tables(mixed: Path) -> None:
+    assert sorted(path.stem for path in (mixed / "figures").glob("*.png")) == [
+        "another",
+        "contrast_invariance",
+    ]
+    units, population = (pd.read_csv(mixed / f"{name}.csv") for name in ("units", "population"))
+    assert units.groupby(["protocol", "layer"], sort=False).size().tolist() == [COUNT] * 4
+    one, other = (chosen(units, protocol=name) for name in ("contrast_invariance", "another"))
+    assert one["width"].notna().any()
+    assert one["best_part"].isna().all()
+    assert other["best_part"].tolist()[:COUNT] == ["one", "two", "two", "one", np.nan]
+    assert other["width"].isna().all()
+    assert set(chosen(population, protocol="another")["layer"]) == {"a", "b"}
+    page = (mixed / "report.html").read_text()
+    assert page.count("data:image/png") == 2
+
+
+def test_a_figure_of_other_stimuli_has_a_row_for_each_part(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda figure, *_, **__: shown.extend(titles(figure))
+    )
+    plot(mixed, tmp_path / "figure.png", protocol="another")
+    assert shown == ["one", "two", "a few of the stimuli"]
+
+
+def test_there_is_no_panel_for_another_network_beside_other_stimuli(
+    mixed: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="the figure of another has no panel for another network"):
+        plot(mixed, tmp_path / "figure.png", protocol="another", elsewhere=mixed)
+
+
+def test_without_its_photographs_a_run_is_analyzed_all_the_same(tmp_path: Path) -> None:
+    recorded = responses(("a",)).isel(stimulus=slice(0, 8))
+    files = [f"gone/{name}.jpg" for name in "abcdefgh"]
+    nothing = dict.fromkeys(["contrast", "spatial_frequency", "phase", "orientation"], np.nan)
+    photographs = shown_as(recorded, family="photograph", file=files, **nothing)
+    run = write_run(tmp_path / "run", photographs)
+    analyze(run)
+    assert (run / "figures" / "contrast_invariance.png").is_file()
+    assert pd.read_csv(run / "units.csv")["best_file"][0] in files

@@ -31,7 +31,7 @@ from ephys.models.checkpoint import load_checkpoint
 from ephys.models.sources import BUILT_IN, PATTERNS, SHIPPED
 from ephys.models.superres import SuperResolution
 from ephys.responses import open_store
-from ephys.stimuli.protocols import PROTOCOLS, contrast_invariance
+from ephys.stimuli.protocols import BATTERIES, PROTOCOLS, contrast_invariance
 
 STIMULI = 3 * 6 * 4
 SMALL = {"spatial_frequencies": 2, "contrasts": (0.1, 0.5, 0.9), "orientations": 6, "phases": 4}
@@ -146,8 +146,9 @@ def test_the_models_that_can_be_named_are_listed() -> None:
 
 
 def test_the_protocols_are_listed_with_their_size_and_purpose() -> None:
-    lines = {line.split()[0]: line for line in ephys("protocols").stdout.splitlines()}
-    assert set(lines) == set(PROTOCOLS)
+    printed = ephys("protocols").stdout.splitlines()
+    lines = {line.split()[0]: line for line in printed if line.strip() and line[0] != " "}
+    assert set(lines) == {*PROTOCOLS, *BATTERIES}
     assert lines["small"].split(maxsplit=2)[1:] == [str(STIMULI), "A few gratings."]
     # 25 orientations, 4 spatial frequencies, 7 contrasts and 8 phases.
     assert lines["contrast_invariance"].split()[1] == "5600"
@@ -286,11 +287,11 @@ def test_the_run_is_called_by_the_model_unless_told(monkeypatch: pytest.MonkeyPa
         (
             ["probe", "superres-gabor", "--protocol", "contrast_invarience"],
             "no protocol 'contrast_invarience'; did you mean "
-            "contrast_invariance or contrast_invariance_patches or too_fine?",
+            "contrast_invariance or contrast_invariance_patches or contrast?",
         ),
         (
             ["probe", "superres-gabor", "--protocol", "too_fine"],
-            "spatial_frequency=9.0 is not below the Nyquist limit of 7.5 cycles/degree; "
+            "spatial_frequency=9 is not below the Nyquist limit of 7.5 cycles/degree; "
             "use a finer field (pixels_per_degree > 18: more pixels or fewer degrees)",
         ),
         (["probe", "my.safetensors"], "there is no file my.safetensors"),
@@ -309,11 +310,11 @@ def test_the_run_is_called_by_the_model_unless_told(monkeypatch: pytest.MonkeyPa
         ),
         (
             ["train", "superres", "-o", "my.safetensors"],
-            "where is bsds500? pass --data, or set EPHYS_DATA to the folder above it",
+            "where is bsds500? give its path, or set EPHYS_DATA to the folder above it",
         ),
         (
             ["train", "superres", "--data", "BSDS", "-o", "my.safetensors"],
-            "no folder BSDS; --data takes the BSDS500 folder",
+            "no folder BSDS; give that of BSDS500",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -20,7 +20,13 @@ from ephys.experiment import estimate, probe
 from ephys.models.gabor_bank import GaborBank
 from ephys.models.input_format import InputFormat
 from ephys.responses import open_store
-from ephys.stimuli.protocols import contrast_invariance, contrast_invariance_patches
+from ephys.stimuli import grating, protocols, sweep
+from ephys.stimuli.protocols import (
+    Battery,
+    Protocol,
+    contrast_invariance,
+    contrast_invariance_patches,
+)
 
 BATCH = 8
 SMALL: dict[str, Any] = {"contrasts": (0.1, 0.5, 0.9), "orientations": 8, "phases": 4}
@@ -54,7 +60,7 @@ class Cells(nn.Module):
 @pytest.fixture(autouse=True, scope="module")
 def small_protocols() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "PROTOCOLS", PROTOCOLS)
+        patch.setattr(protocols, "PROTOCOLS", PROTOCOLS)
         yield
 
 
@@ -192,10 +198,37 @@ def test_the_layers_readout_and_format_that_were_asked_for_are_recorded(tmp_path
     assert json.loads(recorded.attrs["input_format"])["width_px"] == 40
 
 
+def test_a_protocol_that_is_named_twice_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ValueError, match=r"^protocol 'small' is asked for twice; leave one out"):
+        probe(Cells(), ["small", "patches", "small"], out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("unanalyzed")
-def test_a_protocol_that_is_named_twice_is_one_protocol(tmp_path: Path) -> None:
-    out = probe(Cells(), ["small", "small"], out=tmp_path / "run")
+def test_a_protocol_can_be_made_for_the_occasion(tmp_path: Path) -> None:
+    made = Protocol("mine", "What is it for?", "Ours.", PROTOCOLS["small"]())
+    out = probe(Cells(), [made], out=tmp_path / "run")
+    recorded = responses(out, "mine")
+    assert recorded.attrs["purpose"] == "What is it for?"
+    assert recorded.attrs["citation"] == "Ours."
+    assert recorded.attrs["stimuli_sha256"] == made.stimuli.sha256
+
+
+@pytest.mark.usefixtures("unanalyzed")
+def test_of_a_battery_a_model_without_color_is_shown_what_it_can_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hue = partial(sweep, grating, spatial_frequency=1, color="dkl", azimuth=[0, 90])
+    monkeypatch.setitem(PROTOCOLS, "hue", hue)
+    both = Battery("two", ("small", "hue"))
+    monkeypatch.setitem(protocols.BATTERIES, "both", both)
+    out = probe(Cells(), ["both"], out=tmp_path / "run")
     assert json.loads((out / "run.json").read_text())["protocols"] == ["small"]
+    with pytest.raises(ValueError, match=r"^Cells takes one channel and sees no color; show it"):
+        probe(Cells(), ["hue"], out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 # Folders that are there already.
@@ -241,7 +274,7 @@ def test_overwriting_leaves_nothing_of_the_run_before(tmp_path: Path) -> None:
     [
         ({"layers": ["bnak"]}, KeyError, "no layer 'bnak'; did you mean bank"),
         ({"protocols": ["smal"]}, KeyError, "no protocol 'smal'; did you mean small"),
-        ({"protocols": ["small", "too_fine"]}, ValueError, "spatial_frequency=8.0 is not below"),
+        ({"protocols": ["small", "too_fine"]}, ValueError, "spatial_frequency=8 is not below"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"readout": "median"}, ValueError, "readout='median'"),
         ({"seed": -1}, ValueError, "seed=-1"),
@@ -368,9 +401,9 @@ def test_another_experiment_is_not_resumed(
 
 def test_a_grating_above_nyquist_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     out = tmp_path / "runs" / "cells"
-    for protocols in (["too_fine"], ["small", "too_fine"]):
-        with pytest.raises(ValueError, match=r"spatial_frequency=8\.0 .* limit of 7\.5") as refused:
-            probe(Cells(), protocols, out=out)
+    for names in (["too_fine"], ["small", "too_fine"]):
+        with pytest.raises(ValueError, match=r"spatial_frequency=8 .* limit of 7\.5") as refused:
+            probe(Cells(), names, out=out)
         assert "pixels_per_degree > 16" in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -418,7 +451,7 @@ def test_an_estimate_shows_a_few_batches_only() -> None:
 
 
 def test_an_estimate_refuses_what_the_experiment_would() -> None:
-    with pytest.raises(ValueError, match=r"spatial_frequency=8\.0"):
+    with pytest.raises(ValueError, match=r"spatial_frequency=8 is"):
         estimate(Cells(), ["too_fine"])
     with pytest.raises(KeyError, match="no layer 'benk'"):
         estimate(Cells(), ["small"], layers=["benk"])

@@ -12,7 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from ephys.figures import contrast_colors, figure2, tuning_by_layer, tuning_curves
+from ephys.figures import (
+    contrast_colors,
+    figure2,
+    marginal_curves,
+    overview_figure,
+    position_map,
+    tuning_by_layer,
+    tuning_curves,
+)
 from ephys.reference import parametric_tuning
 
 CONTRASTS = np.array([0.1, 0.5, 0.9])
@@ -321,3 +329,174 @@ def test_a_layer_without_any_response_does_not_spoil_the_others() -> None:
     layers = {"silent": planted(0 * GAINS), "tuned": planted()}
     figure = tuning_by_layer(layers, stimuli=STIMULI)
     assert len(curves_of(titled(figure, "tuned"))) == len(CONTRASTS)
+
+
+# Overviews.
+
+
+def curve(name: str, values: list[float], units: int = 3, units_of: str = "1") -> xr.Dataset:
+    """Rising along a parameter from 0.1 to 0.4, within 0.1."""
+    rising = np.linspace(0.1, 0.4, len(values))
+    ends = {"estimate": rising, "low": rising - 0.1, "high": rising + 0.1}
+    coordinates = {name: (name, np.array(values, float), {"units": units_of})}
+    data = {end: (name, line) for end, line in ends.items()}
+    return xr.Dataset(data, coordinates, {"units": units})
+
+
+def labels(ax: Axes) -> list[str]:
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def test_each_layer_has_a_line_with_its_band_and_the_blank_is_dotted() -> None:
+    frequency = curve("spatial_frequency", [1, 2, 4], units_of="cycles degree-1")
+    ax = marginal_curves({"a": frequency, "b": 2 * frequency}, axes())
+    first, second, blank = ax.lines
+    np.testing.assert_allclose(np.asarray(first.get_ydata()), [0.1, 0.25, 0.4])
+    np.testing.assert_allclose(np.asarray(second.get_ydata()), [0.2, 0.5, 0.8])
+    assert np.asarray(blank.get_ydata()).tolist() == [0, 0]
+    assert blank.get_linestyle() == ":"
+    assert len(ax.collections) == 2
+    assert ax.get_xlabel() == "spatial frequency (cycles/degree)"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "scale"),
+    [
+        ("spatial_frequency", [0.5, 1, 2], "log"),
+        ("diameter", [0.5, 1, 2], "log"),
+        ("contrast", [0.1, 0.5, 1], "log"),
+        ("mask_contrast", [0, 0.5, 1], "symlog"),
+        ("surround_angle", [0, 60, 120], "linear"),
+        ("x", [-1, 0, 1], "linear"),
+        ("saturation", [0, 0.5, 1], "linear"),
+        ("polarity", [-1, 1], "linear"),
+    ],
+)
+def test_frequencies_sizes_and_contrasts_are_in_octaves(
+    name: str, values: list[float], scale: str
+) -> None:
+    ax = marginal_curves({"a": curve(name, values)}, axes())
+    assert ax.get_xscale() == scale
+    if name != "surround_angle":
+        assert labels(ax) == [f"{value:.3g}" for value in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks", "drawn"),
+    [
+        (np.arange(6) * 30.0, [0, 45, 90, 135, 180], 7),
+        (np.arange(4) * 45.0 - 90, [-90, -45, 0, 45, 90], 5),
+        (np.array([0.0, 30, 60]), [0, 45, 90], 3),  # a part of the circle
+        (np.arange(10) * 20.0, [0, 45, 90, 135, 180], 10),  # both its ends
+    ],
+)
+def test_angles_go_around_their_circle_with_ticks_at_its_quarters(
+    values: np.ndarray, ticks: list[float], drawn: int
+) -> None:
+    ax = marginal_curves({"a": curve("orientation", values.tolist())}, axes())
+    assert ax.get_xticks().tolist() == ticks
+    x, y = (np.asarray(line, float) for line in ax.lines[0].get_data())
+    assert x.size == drawn
+    if drawn > values.size:
+        assert y[-1] == y[0]
+        assert x[-1] - x[0] == 180
+
+
+def test_a_long_axis_has_a_few_ticks_at_values_that_were_shown() -> None:
+    values = 2.0 ** np.arange(12)
+    ax = marginal_curves({"a": curve("spatial_frequency", values.tolist())}, axes())
+    assert len(ax.get_xticks()) <= 5
+    assert set(ax.get_xticks()) <= set(values)
+
+
+def test_an_axis_of_hue_is_colored() -> None:
+    hues = curve("hue", [0, 120, 240])
+    colored = hues.assign_coords(rgb=(("hue", "primary"), np.eye(3)))
+    ax = marginal_curves({"a": colored}, axes())
+    (squares,) = [c for c in ax.collections if len(np.asarray(c.get_offsets())) == 3]
+    np.testing.assert_allclose(np.asarray(squares.get_facecolor())[:, :3], np.eye(3))
+
+
+def test_a_panel_without_any_unit_says_so() -> None:
+    nothing = curve("phase", [0, 180]) * np.nan
+    ax = marginal_curves({"a": nothing}, axes())
+    assert "no unit" in ax.texts[0].get_text()
+
+
+def places(x: list[float], y: list[float], size: list[float]) -> xr.Dataset:
+    coordinates = {"x": ("position", x), "y": ("position", y)}
+    return xr.Dataset({"estimate": ("position", size)}, coordinates, {"units": 3})
+
+
+def test_a_grid_of_positions_is_an_image_with_up_above() -> None:
+    ax = position_map(places([0, 0, 1, 1, 2, 2], [0, 5] * 3, [1, 2, 3, 4, 5, 6]), axes())
+    (mesh,) = ax.collections
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()), [[1, 3, 5], [2, 4, 6]])
+    assert ax.get_ylim()[0] < ax.get_ylim()[1]
+    assert "black is 6" in ax.get_xlabel()
+
+
+def test_positions_that_are_no_grid_are_dots() -> None:
+    ax = position_map(places([0, 1, 2], [0, 5, 1], [1, 2, 3]), axes())
+    (dots,) = ax.collections
+    np.testing.assert_array_equal(np.asarray(dots.get_offsets()), [[0, 0], [1, 5], [2, 1]])
+    assert dots.get_array().tolist() == [1, 2, 3]  # type: ignore[union-attr]
+
+
+def test_an_overview_has_a_row_for_each_part_and_no_more_than_four_panels_abreast() -> None:
+    names = ["orientation", "direction", "phase", "diameter", "contrast"]
+    many = {name: {"a": curve(name, [0.25, 0.5, 1])} for name in names}
+    figure = overview_figure({"one": many, "two": {"phase": {"a": curve("phase", [0, 180])}}})
+    figure.draw_without_rendering()
+    rows: dict[float, list[Axes]] = {}
+    for ax in figure.axes:
+        rows.setdefault(round(ax.get_position().y0, 2), []).append(ax)
+    first, second, third = (rows[y] for y in sorted(rows, reverse=True))
+    assert [ax.get_xlabel().split(" (")[0] for ax in first] == names[:4]
+    assert [ax.get_xlabel().split(" (")[0] for ax in second] == names[4:]
+    assert [row[0].get_title(loc="left") for row in (first, second, third)] == ["one", "", "two"]
+
+
+def test_the_panels_of_an_overview_have_one_scale_and_one_color_for_each_layer() -> None:
+    small, large = curve("phase", [0, 180]), 5 * curve("diameter", [1, 2])
+    panels = {"phase": {"a": small, "b": small}, "diameter": {"b": large.assign_attrs(units=7)}}
+    figure = overview_figure({"": panels})
+    phase, diameter = figure.axes
+    assert phase.get_ylim() == diameter.get_ylim()
+    assert phase.get_ylim()[1] >= 2.5
+    assert same_color(phase.lines[1].get_color(), diameter.lines[0].get_color())
+    (legend,) = [legend for one in [figure, *figure.subfigs] for legend in one.legends]
+    assert [text.get_text() for text in legend.get_texts()] == ["a (n = 3)", "b (n = 7)"]
+
+
+def test_positions_have_a_map_for_each_layer() -> None:
+    one = places([0, 0, 1, 1], [0, 1] * 2, [1, 2, 3, 4])
+    figure = overview_figure({"part": {"position": {"a": one, "b": one}}})
+    assert [ax.get_xlabel().splitlines()[-1] for ax in figure.axes] == ["a", "b"]
+
+
+def test_examples_are_shown_below_with_what_they_are() -> None:
+    examples = [(np.zeros((4, 4)), "phase 0°"), (np.ones((4, 4, 3)), "one\nphase $180°")]
+    panels = {"": {"phase": {"a": curve("phase", [0, 180])}}}
+    figure = overview_figure(panels, examples=examples)
+    figure.draw_without_rendering()
+    shown = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_xlabel() for ax in shown] == ["phase 0°", "one\nphase $180°"]
+    panel = figure.axes[0].get_window_extent()
+    assert all(ax.get_window_extent().y1 < panel.y0 for ax in shown)
+
+
+def test_nothing_of_an_overview_is_cut_off() -> None:
+    long = "center\nsurround spatial frequency 0.625 cycles/degree"
+    panels = {name: {"a": curve(name, [1, 2, 4])} for name in ("phase", "diameter", "contrast")}
+    for count in (1, 3):
+        some = dict(list(panels.items())[:count])
+        examples = [(np.zeros((48, 48)), long)] * 6
+        figure = overview_figure({"": some, "b": some}, examples=examples)
+        figure.draw_without_rendering()
+        for ax in figure.axes:
+            box = ax.get_tightbbox()
+            assert box is not None
+            assert box.y0 >= 0
+            assert box.x0 >= -1
+            assert box.y1 <= figure.bbox.height + 1

@@ -167,7 +167,7 @@ def test_the_conventions_are_those_of_the_stimuli() -> None:
         "spatial_frequency": [1, 2, 3],
     }
     screen = FIELD.centered_on(1 / 24, -0.2)
-    patches = gabor(screen, envelope_sd=0.3, contrast=0.8, **asked)[:, 0].double().numpy()
+    patches = gabor(screen, envelope_sd=0.3, contrast=0.8, **asked).double().numpy()
     fitted = fit_gabor(labelled(patches))
     expected = {
         **asked,
@@ -176,8 +176,8 @@ def test_the_conventions_are_those_of_the_stimuli() -> None:
         "sd_along": 0.3,
         "sd_across": 0.3,
         "aspect": 1,
-        "amplitude": 0.4,
-        "baseline": 0.5,
+        "amplitude": 0.8,
+        "baseline": 0,
     }
     for name, value in expected.items():
         # 672 pixels, of errors of 2e-7 and slopes of 0.01 per degree of angle and more.

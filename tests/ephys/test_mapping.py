@@ -91,7 +91,7 @@ def noise(count: int, pixels: int = 1, first: int = 0) -> StimulusSet:
         white_noise,
         seed=np.arange(first, first + count),
         check_size=pixels * PIXEL,
-        diameter=checks * pixels * PIXEL,
+        side=checks * pixels * PIXEL,
     )
 
 
@@ -256,12 +256,39 @@ def test_light_spots_alone_leave_out_the_mean_of_the_map() -> None:
 
 def test_where_nothing_was_shown_the_map_is_nan() -> None:
     stimuli = sweep(
-        white_noise, seed=range(50), check_size=PIXEL, diameter=8 * PIXEL, mean_luminance=0.3
+        white_noise, seed=range(50), check_size=PIXEL, side=8 * PIXEL, mean_luminance=0.3
     )
     maps = reverse_correlation(recorded(stimuli), stimuli, FIELD)
     shown = stimuli.check_pixels(FIELD.centered_on(float(RF_X), float(RF_Y)))[0] > 0
     assert shown.sum() == 64
     np.testing.assert_array_equal(np.isfinite(maps), np.broadcast_to(shown, maps.shape))
+
+
+def test_of_encoded_spots_the_map_is_by_pixel_values() -> None:
+    """As the model sees them: a light one is 0.26 above the grey, a dark one 0.74 below."""
+    plain = spots(1)
+    encoded = StimulusSet(plain.table.assign(encoding=("stimulus", ["srgb"] * len(plain))))
+    light, grey = encoded.render(FIELD).max(), encoded.blank.render(FIELD).max()
+    np.testing.assert_allclose([light, grey], [1, 1.055 * 0.5 ** (1 / 2.4) - 0.055], rtol=1e-6)
+    maps = reverse_correlation(recorded(encoded), encoded, FIELD)
+    up, down = float(light - grey), -float(grey)
+    # Of the two spots at each place the responses w d are weighted by d; those less their mean over
+    # all stimuli, which 29 x 29 places share, are off by w of all places times the mean of d.
+    mean = planted().sum((1, 2), keepdims=True) * (up + down) / 2 / 29**2
+    expected = planted() - mean * (up + down) / (up**2 + down**2)
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=2 * MAP_ERROR)
+
+
+def test_there_is_no_map_by_noise_of_a_color() -> None:
+    stimuli = sweep(
+        white_noise, seed=range(3), check_size=PIXEL, side=1, color="dkl", azimuth=0, contrast=0.5
+    )
+    shown = noise(3)
+    responses = recorded(shown).assign_coords(
+        {name: ("stimulus", c.values) for name, c in stimuli.table.items()}
+    )
+    with pytest.raises(ValueError, match=r"^maps are by luminance; show noise without a color$"):
+        reverse_correlation(responses, stimuli, FIELD)
 
 
 def test_maps_say_where_their_pixels_are_and_whose_they_are() -> None:
@@ -293,7 +320,7 @@ def test_no_more_images_are_drawn_at_a_time_for_more_stimuli(
 
     monkeypatch.setattr(StimulusSet, "render", counting)
     parts = reverse_correlation(responses, stimuli, FIELD)
-    assert sizes == [7] * 5 + [5]
+    assert sizes == [1, *[7] * 5, 5]  # the background, and the noise
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-12 * LARGEST)
 
 
@@ -404,6 +431,19 @@ def test_the_gradient_is_by_luminance_whatever_the_model_takes() -> None:
     ).sum(1)
     # The luminance is float32, and so is its gradient.
     np.testing.assert_allclose(maps["mean"], expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_gradient_is_by_luminance_whatever_is_shown(channels: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(channels, 2, SIZE)).double()
+    stimuli = sweep(
+        grating, spatial_frequency=1, phase=[0, 90], color="dkl", azimuth=[0, 90], contrast=0.5
+    )
+    wanted = InputFormat(channels, 18, 20, 10, std=(0.2, 0.25, 0.5)[:channels])
+    by_noise = mapped(model, ["0"], input_format=wanted)
+    by_color = gradient_map(model, stimuli, ["0"], input_format=wanted)
+    xr.testing.assert_allclose(by_color, by_noise, rtol=1e-12)
 
 
 def test_a_rectified_units_gradient_counts_the_images_that_excite_it() -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
 from ephys import recording
@@ -24,6 +26,8 @@ from ephys.models.input_format import InputFormat
 from ephys.recording import NAMED_READOUTS, TRIALS, Readout, record
 from ephys.responses import open_store, write
 from ephys.stimuli import StimulusSet, blank, gabor, grating, sweep
+from ephys.stimuli.marques import marques_grating
+from ephys.stimuli.photographs import photograph
 from ephys.visual_field import VisualField
 
 FORMAT = InputFormat(channels=1, height_px=24, width_px=32, pixels_per_degree=8)
@@ -541,6 +545,98 @@ def test_stimuli_of_two_families_are_recorded_in_their_order() -> None:
     for rows, stimuli in [(slice(3), STIMULI[:3]), (slice(3, 5), gratings)]:
         expected = recorded(model, stimuli, ["first"])["response"]
         np.testing.assert_allclose(responses["response"][rows], expected, rtol=0, atol=bound)
+
+
+# Color, encoded stimuli, and those of a screen of their own.
+
+COLOR = InputFormat(3, 24, 32, pixels_per_degree=8)
+COLORED = sweep(
+    grating, spatial_frequency=1, color="dkl", azimuth=[0, 90], phase=[0, 90], encoding="srgb"
+)
+
+
+def test_colors_reach_the_channels_of_a_color_model() -> None:
+    model = randomized(nn.Sequential(nn.Conv2d(3, 4, 5, padding=2)))
+    grey = sweep(grating, spatial_frequency=2, contrast=[0.5, 1], encoding="srgb")
+    stimuli = COLORED + grey
+    responses = recorded(model, stimuli, ["0"], input_format=COLOR, batch_size=3)
+    images = stimuli.render(
+        COLOR.field.centered_on(float(responses["rf_x"][0]), float(responses["rf_y"][0]))
+    )
+    assert images.shape[1] == 3
+    row, column = int(responses["row"][0]), int(responses["column"][0])
+    with torch.inference_mode():
+        expected = model(images)[:, :, row, column]
+        silence = model(stimuli.blank.render(COLOR.field, channels=3))[0, :, row, column]
+    # 75 products of up to 0.5 and a bias, in an order that the layout in memory may change; a
+    # pixel of an encoded image may be off by 4 u.
+    bound = (2 * 76 + 4) * 2**-24 * 75 * 0.5
+    np.testing.assert_allclose(responses["response"], expected, rtol=0, atol=bound)
+    np.testing.assert_allclose(responses["blank"], silence, rtol=0, atol=bound)
+    assert np.abs(responses["response"][0] - responses["response"][2]).max() > 100 * bound
+
+
+def test_a_model_without_color_is_not_shown_any(tmp_path: Path) -> None:
+    path, model = tmp_path / "responses.zarr", network()
+    with (
+        watched(model) as sizes,
+        pytest.raises(ValueError, match=r"^Sequential takes one channel and sees no color; show"),
+    ):
+        recorded(model, STIMULI + COLORED, ["first"], path=path)
+    assert sizes == []
+    assert not path.exists()
+
+
+def test_photographs_are_shown_to_a_model_without_color_by_their_luminance(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (30, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    stimuli = sweep(photograph, file=str(tmp_path / "noise.png"), file_row=14, file_column=[18, 20])
+    model = network()
+    responses = recorded(model, stimuli, ["first"])
+    origin = float(responses["rf_x"][0]), float(responses["rf_y"][0])
+    images = stimuli.render(FORMAT.field.centered_on(*origin), channels=1)
+    (row, column), _ = PLACES["first"]
+    expected = by_hand(model, "first", images)[:, :, row, column]
+    bound = rounding_of(model, "first")
+    np.testing.assert_allclose(responses["response"], expected, rtol=0, atol=bound)
+
+
+def test_stimuli_of_a_screen_of_their_own_stay_there() -> None:
+    model = network()
+    theirs = sweep(marques_grating, spatial_frequency=1, radius=0.5, orientation=[0, 45])
+    square = replace(FORMAT, width_px=24)
+    responses = recorded(model, theirs, ["first"], input_format=square)
+    row, column = (int(responses[name][0]) for name in ("row", "column"))
+    expected = by_hand(model, "first", theirs.render(square.field))[:, :, row, column]
+    bound = rounding_of(model, "first")
+    np.testing.assert_allclose(responses["response"], expected, rtol=0, atol=bound)
+    assert responses.attrs["centered"] == 0
+    assert (responses["rf_x"] != 0).all()  # the units look beside the middle
+
+
+def test_stimuli_on_several_backgrounds_are_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "responses.zarr"
+    with pytest.raises(
+        ValueError, match=r"^stimuli of mean_luminance=0.25 .* no one blank; record"
+    ):
+        recorded(network(), STIMULI[:2] + blank(0.25), ["first"], path=path)
+    assert not path.exists()
+
+
+def test_words_are_kept_with_the_responses_and_the_set_can_be_had_again(tmp_path: Path) -> None:
+    model = randomized(nn.Sequential(nn.Conv2d(3, 4, 5, padding=2)))
+    stimuli = COLORED + sweep(gabor, spatial_frequency=1, envelope_sd=1, encoding="srgb", part="b")
+    options: dict[str, Any] = {"input_format": COLOR, "path": tmp_path / "responses.zarr"}
+    responses = recorded(model, stimuli, ["0"], **options)
+    assert responses["color"].values.tolist() == ["dkl"] * 4 + [""]
+    assert responses["part"].values.tolist() == [""] * 4 + ["b"]
+    np.testing.assert_array_equal(responses["azimuth"], [0, 0, 90, 90, np.nan])
+    names = ["family", *stimuli.parameters]
+    again = StimulusSet(xr.Dataset({name: responses[name].variable for name in names}))
+    assert again.sha256 == stimuli.sha256 == responses.attrs["stimuli_sha256"]
+    xr.testing.assert_identical(recorded(model, stimuli, ["0"], resume=True, **options), responses)
 
 
 def test_the_blank_can_be_one_of_the_stimuli() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from ephys.report import SLOPES, answer, summary, write_report
+from ephys.report import SLOPES, answer, shown, summary, write_report
 from ephys.responses import create_store
 
 LAYERS = ("encoder.gabor_bank", "encoder.normalization")
@@ -107,8 +107,33 @@ class Page(HTMLParser):
         return [table for table in self.tables if table[0][0] == first_head]
 
 
+# Of stimuli that are not about contrast: where a unit answers most, of two parts.
+HUE = ("answering", "above_blank", "below_blank", "best_check_size", "best_part: L", "best_part: S")
+
+
+def overview(layers: tuple[str, ...] = LAYERS) -> pd.DataFrame:
+    """Every number its own: 10 more for each layer, 1 for each measure; shares are 25 times less.
+
+    The mean is 0.5 above the median, as in every row.
+    """
+    rows = []
+    for place, layer in enumerate(layers):
+        for number, measure in enumerate(HUE):
+            one = row(measure, 10 * place + number) | {"layer": layer, "protocol": "hue"}
+            if measure == "answering" or ":" in measure:
+                for name in ("mean", "mean_low", "mean_high"):
+                    one[name] = one[name] / 25
+            rows.append(one)
+    return pd.DataFrame(rows)
+
+
 def write_run(
-    run: Path, table: pd.DataFrame, *, model: str = "superres-divnormei", command: str = "ephys"
+    run: Path,
+    table: pd.DataFrame,
+    *,
+    model: str = "superres-divnormei",
+    command: str = "ephys",
+    notes: xr.Dataset | None = None,
 ) -> Page:
     """The report of a run that holds these numbers."""
     (run / "figures").mkdir(parents=True)
@@ -125,9 +150,13 @@ def write_run(
         },
         {"model": model, "command": command, "model_sha256": "12ab" * 16, "note": ""},
     )
+    if notes is not None:
+        responses = responses.merge(notes)
     (run / "responses.zarr").mkdir()
     for protocol in protocols:
-        create_store(run / "responses.zarr" / protocol, responses, chunk=17)
+        about = {"purpose": f"What about {protocol}?", "citation": "Hubel & Wiesel (1962)"}
+        told = responses.assign_attrs(about, protocol=protocol, stimuli_sha256=f"of {protocol}")
+        create_store(run / "responses.zarr" / protocol, told, chunk=17)
         (run / "figures" / f"{protocol}.png").write_bytes(PICTURE)
     write_report(run, json.loads((run / "run.json").read_text()))
     return Page((run / "report.html").read_text(encoding="utf-8"))
@@ -219,12 +248,22 @@ def test_the_page_says_what_was_probed(page: Page) -> None:
     assert page.texts["h1"] == ["superres-divnormei"]
     assert "superres-divnormei" in page.texts["title"][0]
     opening = " ".join(page.texts["p"][0].split())
-    assert "3 units were shown 17 stimuli of" in opening
-    assert page.texts["i"] == ["contrast_invariance"]
+    assert opening == "3 units were shown the stimuli of these protocols:"
+    assert page.texts["a"] == ["contrast_invariance"]
+    assert page.texts["li"][0].strip() == ": What about contrast_invariance?"
+    assert page.texts["small"] == ["17 stimuli"]
+
+
+def test_each_section_says_what_it_asks_and_after_whom(page: Page) -> None:
+    paragraphs = [" ".join(text.split()) for text in page.texts["p"]]
+    assert paragraphs[1:3] == [
+        "What about contrast_invariance?",
+        "17 stimuli. After Hubel & Wiesel (1962)",
+    ]
 
 
 def test_the_page_gives_the_answer_of_the_numbers(page: Page) -> None:
-    assert page.texts["li"][:2] == answer(population())
+    assert page.texts["li"][1:3] == answer(population())
 
 
 def test_there_is_one_row_of_medians_for_each_layer_baseline_and_range(page: Page) -> None:
@@ -259,7 +298,10 @@ def test_the_page_holds_its_picture_and_asks_for_nothing_else(page: Page) -> Non
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "data", "action", "poster", "background")
     ]
-    ((tag, picture),) = links
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    (_, target), (tag, picture) = links
+    assert target == "#contrast_invariance"
+    assert ids == {"contrast_invariance"}
     assert tag == "img"
     assert picture is not None
     kind, _, content = picture.partition(";base64,")
@@ -314,9 +356,140 @@ def test_each_protocol_has_its_section_and_is_counted(tmp_path: Path) -> None:
     page = write_run(tmp_path / "run", pd.concat([population(), second]))
     names = ["contrast_invariance", "contrast_invariance_patches"]
     assert page.texts["h2"][:2] == names
-    assert page.texts["i"] == names
+    assert page.texts["a"] == names
     assert len(page.table("layer")) == 2
     assert [tag for tag, _ in page.elements].count("img") == 2
+
+
+def test_what_all_protocols_have_alike_is_told_once_and_what_differs_for_each(
+    tmp_path: Path,
+) -> None:
+    page = write_run(tmp_path / "run", pd.concat([population(), overview()]))
+    assert page.texts["dt"] == ["model", "command", "model_sha256", "stimuli_sha256"]
+    assert page.texts["dd"][2:] == [
+        "12ab" * 16,
+        "contrast_invariance: of contrast_invariance",
+        "hue: of hue",
+    ]
+
+
+# Stimuli that are not about contrast.
+
+
+def test_of_other_stimuli_each_layer_has_its_medians_and_shares(tmp_path: Path) -> None:
+    page = write_run(tmp_path / "run", overview())
+    measures, parts = page.table("layer")
+    assert measures == [
+        ["layer", "units", "answering", "above blank", "below blank", "best check size"],
+        [
+            LAYERS[0],
+            "60",
+            "0.02 [0.01, 0.03]",
+            *(f"{v} [{v - 0.25:.3g}, {v}.25]" for v in (1, 2, 3)),
+        ],
+        [
+            *(LAYERS[1], "60", "0.42 [0.41, 0.43]"),
+            *(f"{v} [{v - 0.25:.3g}, {v + 0.25:.3g}]" for v in (11, 12, 13)),
+        ],
+    ]
+    assert parts == [
+        ["layer", "L", "S"],
+        [LAYERS[0], "0.18 [0.17, 0.19]", "0.22 [0.21, 0.23]"],
+        [LAYERS[1], "0.58 [0.57, 0.59]", "0.62 [0.61, 0.63]"],
+    ]
+    assert page.texts["h2"][0] == "hue"
+    assert "contrast" not in " ".join(page.texts["p"] + page.texts["li"])
+
+
+def test_without_parts_there_is_no_table_of_them(tmp_path: Path) -> None:
+    table = overview()
+    page = write_run(tmp_path / "run", table[~table["measure"].str.contains(":")])
+    assert len(page.table("layer")) == 1
+
+
+def test_the_summary_of_other_stimuli_is_a_line_per_layer_within_100_columns() -> None:
+    title, heads, first, second = summary(overview()).splitlines()
+    assert title.startswith("hue: ")
+    assert re.split(r"\s{2,}", heads.strip()) == [
+        *("layer", "units", "answering", "check size", "best part")
+    ]
+    assert re.split(r"\s{2,}", first.strip()) == [LAYERS[0], "60", "2%", "3", "S (22%)"]
+    assert re.split(r"\s{2,}", second.strip()) == [LAYERS[1], "60", "42%", "13", "S (62%)"]
+    assert max(map(len, (title, heads, first, second))) <= 100
+
+
+def test_the_summary_has_a_dash_where_no_unit_answers() -> None:
+    table = overview()
+    best = table["measure"].str.startswith("best_")
+    table.loc[best, ["mean", "median"]] = np.nan
+    table.loc[best, "count"] = 0
+    *_, line = summary(table).splitlines()
+    assert line.split()[-2:] == ["–", "–"]
+    assert "nan" not in summary(table)
+
+
+def test_protocols_of_both_kinds_share_a_page_and_a_summary(tmp_path: Path) -> None:
+    table = pd.concat([population(), overview()])
+    page = write_run(tmp_path / "run", table)
+    assert page.texts["h2"] == ["contrast_invariance", "hue", "Provenance"]
+    assert [line.split(":")[0] for line in summary(table).splitlines() if ":" in line] == [
+        *("contrast_invariance", "hue")
+    ]
+
+
+# What was shown.
+
+
+def measured() -> xr.Dataset:
+    """Of 17 stimuli the frequency is off by 1 %, the phase by 0.5 degrees; nobody has a width."""
+    nothing = np.full(17, np.nan)
+    frequency = np.linspace(1, 5, 17)
+    asked = {
+        "spatial_frequency": frequency,
+        "phase": np.append(np.full(16, 90.0), np.nan),
+        "width": nothing,
+        "average": nothing,
+        "contrast": np.full(17, 1e-17),
+    }
+    found = {
+        "spatial_frequency": frequency * np.append(1.01, np.ones(16)),
+        "phase": asked["phase"] - 0.5,
+        "width": nothing,
+        "average": np.ones(17),
+        "contrast": nothing,
+    }
+    return xr.Dataset(
+        {
+            name: (("stimulus", "quantity"), np.stack(list(table.values()), axis=1))
+            for name, table in (("asked", asked), ("measured", found))
+        },
+        {
+            "quantity": list(asked),
+            "units": ("quantity", ["cycles degree-1", "degree", "degree", "1", "1"]),
+            "relative": ("quantity", [True, False, False, False, False]),
+        },
+    )
+
+
+def test_what_was_measured_of_the_stimuli_is_told_beside_what_was_asked(tmp_path: Path) -> None:
+    page = write_run(tmp_path / "run", overview(), notes=measured())
+    ((heads, *rows),) = page.table("quantity")
+    assert heads == ["quantity", "units", "stimuli", "asked", "largest deviation"]
+    assert rows == [
+        ["spatial frequency", "cycles/degree", "17", "1 to 5", "0.01 of it"],
+        ["phase", "degree", "16", "90", "0.5"],
+        ["contrast", "", "0", "0", "–"],
+    ]
+
+
+def test_without_measurements_nothing_is_said_of_them(page: Page) -> None:
+    assert page.table("quantity") == []
+    assert shown(measured().drop_vars("measured")) == []
+
+
+def test_measurements_need_no_units() -> None:
+    phase = shown(measured().drop_vars(["units", "relative"]).sel(quantity=["phase"]))
+    assert [(one["units"], one["deviation"]) for one in phase] == [("", 0.5)]
 
 
 @pytest.mark.parametrize("layers", [("0.1", "0.10"), ("1", "01"), ("NA", "null")])

@@ -11,7 +11,15 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ephys.tuning import OVERSAMPLING, align, check_circle, half_width, preferred, tuning_curve
+from ephys.tuning import (
+    OVERSAMPLING,
+    align,
+    check_circle,
+    check_rising,
+    half_width,
+    preferred,
+    tuning_curve,
+)
 
 ORIENTATIONS = np.arange(25) * 7.2
 
@@ -510,6 +518,143 @@ def test_an_incomplete_grid_is_refused() -> None:
         tuning_curve(recorded, by="contrast")
 
 
+# Gratings that drift, gratings that are masked.
+
+MOVING = {
+    "direction": np.arange(12) * 30.0,
+    "temporal_frequency": np.array([4.0]),
+    "time": np.arange(8) / 8 / 4,
+}
+
+
+def moving_response(unit: int, row: dict[str, float]) -> float:
+    """Tuned to a direction of 60, 90 and 120 degrees, and to the frequency of the second unit."""
+    tuned = np.exp(np.cos(np.deg2rad(row["direction"] - 60 - 30 * unit)) - 1)
+    cycles = row["temporal_frequency"] * row["time"]
+    best = 1.0 if row["temporal_frequency"] == (8 if unit == 1 else 4) else 0.25
+    return float(best * tuned * (1 + np.cos(2 * np.pi * cycles - unit)))
+
+
+def test_the_mean_over_time_is_over_the_cycle_of_a_moving_grating() -> None:
+    curves = tuning_curve(record(MOVING, moving_response), "direction")
+    np.testing.assert_array_equal(preferred(curves, "direction"), [60, 90, 120])
+    angles = np.deg2rad(MOVING["direction"] - 60)
+    np.testing.assert_allclose(curves[0], np.exp(np.cos(angles) - 1), rtol=2 * ROUNDING)
+
+
+def test_the_mean_over_time_may_be_over_several_cycles_of_a_faster_one() -> None:
+    axes = MOVING | {"temporal_frequency": np.array([0.0, 4.0, 8.0])}
+    curves = tuning_curve(record(axes, moving_response), "direction")
+    np.testing.assert_array_equal(curves["temporal_frequency"], [4, 8, 4])
+    np.testing.assert_allclose(curves.max("direction"), 1, rtol=2 * ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("times", "frequency"),
+    [
+        (np.arange(6) / 8 / 4, 4.0),
+        (np.linspace(0, 0.25, 9), 4.0),
+        (np.arange(8) / 8 / 4, 20.0),  # five cycles in eight times
+        (np.array([0.0, 0.1]), 4.0),
+    ],
+    ids=["part of a cycle", "both ends", "too fast", "two times"],
+)
+def test_times_that_are_no_whole_cycles_have_no_mean(times: np.ndarray, frequency: float) -> None:
+    axes = MOVING | {"time": times, "temporal_frequency": np.array([frequency])}
+    recorded = record(axes, lambda unit, row: 1.0)
+    with pytest.raises(ValueError, match=r"time runs 0 to .* seconds.*a circle of .* seconds"):
+        tuning_curve(recorded, "direction")
+
+
+PLAIDS = {
+    "orientation": np.arange(4) * 45.0,
+    "contrast": np.array([0.25, 0.5]),
+    "mask_contrast": np.array([0.0, 0.5]),
+    "phase": PHASES,
+    "mask_phase": np.array([0.0, 90.0, 180.0, 270.0]),
+}
+
+
+def masked_response(unit: int, row: dict[str, float]) -> float:
+    """Prefers 0, 45 and 90 degrees; the mask is across, and facilitates orientations of 135."""
+    tuned = von_mises(2, 45 * unit, np.array([row["orientation"]]))[0]
+    facilitated = 9.0 * (row["orientation"] == 135) * row["mask_contrast"]
+    phase = 1 + np.cos(np.deg2rad(row["phase"])) + np.cos(np.deg2rad(2 * row["mask_phase"]))
+    return float((row["contrast"] * tuned + facilitated) * phase)
+
+
+@pytest.mark.parametrize("mask_phases", [[0.0, 90.0, 180.0, 270.0], [0.0, 180.0]])
+def test_the_mean_over_phases_of_a_mask_is_over_its_circle(
+    mask_phases: list[float],
+) -> None:
+    recorded = record(PLAIDS | {"mask_phase": np.array(mask_phases)}, masked_response)
+    gratings = recorded.isel(stimulus=recorded["mask_contrast"].values == 0)
+    curves = tuning_curve(recorded, "contrast", by="mask_contrast", preferred_by=gratings)
+    assert curves.dims == ("unit", "mask_contrast", "contrast")
+    factor = 2 if mask_phases == [0.0, 180.0] else 1  # the mean of cos 2 p
+    expected = factor * np.array([0.25, 0.5])
+    for mask in range(2):
+        np.testing.assert_allclose(curves[:, mask], [expected] * 3, rtol=2 * ROUNDING)
+
+
+@pytest.mark.parametrize("phases", [[0.0, 90.0], [0.0, 120.0], [0.0, 90.0, 180.0]])
+def test_phases_of_a_mask_that_are_no_circle_are_refused(phases: list[float]) -> None:
+    recorded = record(PLAIDS | {"mask_phase": np.array(phases)}, masked_response)
+    with pytest.raises(ValueError, match=r"mask_phase runs 0 to .*without both ends"):
+        tuning_curve(recorded, "contrast", by="mask_contrast")
+
+
+def test_the_preferred_value_is_sought_where_it_is_asked_to_be() -> None:
+    recorded = record(PLAIDS, masked_response)
+    everywhere = tuning_curve(recorded, "contrast", by="mask_contrast")
+    np.testing.assert_array_equal(everywhere["orientation"], [135, 135, 135])
+    gratings = recorded.isel(stimulus=recorded["mask_contrast"].values == 0)
+    of_gratings = tuning_curve(recorded, "contrast", by="mask_contrast", preferred_by=gratings)
+    np.testing.assert_array_equal(of_gratings["orientation"], [0, 45, 90])
+    everyone = tuning_curve(recorded, "contrast", by="mask_contrast", preferred_by=recorded)
+    xr.testing.assert_identical(everyone, everywhere)
+
+
+def test_preferred_values_that_were_not_shown_are_refused() -> None:
+    recorded = record(PLAIDS, masked_response)
+    few = recorded.isel(stimulus=recorded["orientation"].values < 135)
+    with pytest.raises(
+        ValueError,
+        match=r"orientation=\[0.0, 45.0, 90.0\] of preferred_by is not that of the responses, "
+        r"\[0.0, 45.0, 90.0, 135.0\]; select what both have",
+    ):
+        tuning_curve(recorded, "contrast", by="mask_contrast", preferred_by=few)
+
+
+def test_a_curve_over_phase_is_at_the_preferred_value_of_the_mean_over_it() -> None:
+    """As the modulation of a cell is measured at its best grating, not at its best moment."""
+
+    def units(unit: int, row: dict[str, float]) -> float:
+        if row["spatial_frequency"] == 4:
+            return 2.0 if row["phase"] == 90 else 0.0  # mean 0.5
+        return 1.0 if row["spatial_frequency"] == 2 else 0.0
+
+    curves = tuning_curve(record(AXES, units), "phase")
+    np.testing.assert_array_equal(curves["spatial_frequency"], [2, 2, 2])
+    np.testing.assert_array_equal(curves, np.ones((3, 4)))
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [2.0, 1.0], [1.0], [np.nan, 1.0], [0.0, np.nan]])
+def test_what_does_not_rise_is_refused(values: list[float]) -> None:
+    axis = xr.DataArray(values, dims="diameter", name="diameter")
+    with pytest.raises(ValueError, match=r"diameter=\[.*\] does not rise in two values or more"):
+        check_rising(axis)
+
+
+def test_what_does_not_begin_above_a_limit_is_refused() -> None:
+    axis = xr.DataArray([0.0, 1.0], dims="diameter", name="diameter")
+    check_rising(axis)
+    with pytest.raises(
+        ValueError, match=r"diameter=\[0.0, 1.0\] does not rise from above 0 in two"
+    ):
+        check_rising(axis, above=0)
+
+
 # Dask arrays: the same numbers, to the last bit, and none before they are asked for.
 
 CHUNKINGS: list[Mapping[str, int]] = [{"unit": 1}, {"unit": 2}, {"stimulus": 7, "unit": 2}]
@@ -553,6 +698,19 @@ def test_curves_of_a_dask_array_are_a_dask_array(
     recorded = noisy(dtype)
     chunked = recorded.assign(response=recorded["response"].variable.chunk(chunks))
     check_lazy(lambda data: tuning_curve(data, asked[0], by=asked[1]), recorded, chunked)
+
+
+@pytest.mark.parametrize("chunks", CHUNKINGS)
+def test_curves_with_preferred_values_sought_elsewhere_are_lazy_too(
+    chunks: Mapping[str, int],
+) -> None:
+    def measure(responses: xr.Dataset) -> xr.DataArray:
+        gratings = responses.isel(stimulus=responses["mask_contrast"].values == 0)
+        return tuning_curve(responses, "contrast", by="mask_contrast", preferred_by=gratings)
+
+    recorded = record(PLAIDS, masked_response)
+    chunked = recorded.assign(response=recorded["response"].variable.chunk(chunks))
+    check_lazy(measure, recorded, chunked)
 
 
 @pytest.mark.parametrize(

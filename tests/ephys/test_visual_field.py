@@ -108,6 +108,37 @@ def test_a_crop_of_a_moved_field_keeps_every_coordinate_to_the_last_bit(
     np.testing.assert_array_equal(cropped.y, moved.y[rows])
 
 
+@given(data=st.data(), field=fields(), x=degrees, y=degrees)
+@settings(max_examples=50, deadline=None)
+def test_a_crop_knows_the_screen_that_it_is_of(
+    data: st.DataObject, field: VisualField, x: float, y: float
+) -> None:
+    """Whatever it is cropped and moved by, in whatever order."""
+    cropped, moved = field, field.centered_on(x, y)
+    for _ in range(2):
+        rows, columns = data.draw(spans(cropped.height_px)), data.draw(spans(cropped.width_px))
+        cropped, moved = cropped.crop(rows, columns), moved.crop(rows, columns)
+    assert (cropped.screen_height_px, cropped.screen_width_px) == (field.height_px, field.width_px)
+    assert cropped.screen == field
+    assert moved.screen == field.centered_on(x, y)
+    assert cropped.centered_on(x, y) == moved
+
+
+def test_an_uncropped_field_is_its_own_screen() -> None:
+    field = VisualField(9, 11, 7.0)
+    assert (field.screen_height_px, field.screen_width_px) == (9, 11)
+    assert field.screen == field == VisualField(9, 11, 7.0, screen_height_px=9, screen_width_px=11)
+
+
+@given(data=st.data(), field=fields())
+@settings(max_examples=50, deadline=None)
+def test_a_crop_lies_within_its_screen(data: st.DataObject, field: VisualField) -> None:
+    cropped = field.crop(data.draw(spans(field.height_px)), data.draw(spans(field.width_px)))
+    screen = cropped.screen
+    assert set(cropped.x) <= set(screen.x)
+    assert set(cropped.y) <= set(screen.y)
+
+
 def test_negative_and_open_slices_crop_as_they_index() -> None:
     field = VisualField(9, 11, 7.0)
     cropped = field.crop(slice(-4, None), slice(None, -3))

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ephys.models.datasets import data_folder, photographs, random_crops, split_folder
+from ephys.models.datasets import photographs, random_crops
 
 # 256 different values, so that every crop tells where it was taken and how it was turned.
 UNIQUE = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -23,48 +23,6 @@ def symmetries(patch: np.ndarray) -> list[np.ndarray]:
 
 def write(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
-
-
-def test_data_is_where_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EPHYS_DATA", str(tmp_path))
-    assert data_folder("bsds500") == tmp_path / "bsds500"
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_data_that_the_environment_does_not_tell_of_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, value: str | None
-) -> None:
-    monkeypatch.delenv("EPHYS_DATA", raising=False)
-    if value is not None:
-        monkeypatch.setenv("EPHYS_DATA", value)
-    with pytest.raises(ValueError, match=r"bsds500.*--data.*EPHYS_DATA"):
-        data_folder("bsds500")
-
-
-@pytest.mark.parametrize(
-    "below", ["", "images", "data/images", "BSDS500/data/images", "BSR/BSDS500/data/images"]
-)
-def test_each_layout_of_bsds500_is_found(tmp_path: Path, below: str) -> None:
-    for split in ("train", "val", "test"):
-        (tmp_path / below / split).mkdir(parents=True)
-    for split in ("train", "val", "test"):
-        assert split_folder(tmp_path, split) == tmp_path / below / split
-
-
-def test_a_split_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "images" / "train").mkdir(parents=True)
-    (tmp_path / "val").write_text("a file, not a folder")
-    with pytest.raises(FileNotFoundError) as refusal:
-        split_folder(tmp_path, "val")
-    assert str(tmp_path) in str(refusal.value)
-    assert "'val'" in str(refusal.value)
-
-
-def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*--data"):
-        split_folder(tmp_path / "nowhere", "train")
 
 
 def test_photographs_come_in_the_order_of_their_names(tmp_path: Path) -> None:

@@ -138,7 +138,8 @@ def test_each_cell_prefers_the_orientation_that_cells_says() -> None:
             phase=phase,
         )
         with torch.inference_mode():
-            center = bank(images)[:, :, 5, 5]  # looks at pixel 20, the middle one of 41
+            # Looks at pixel 20, the middle one of 41.
+            center = bank(0.5 + 0.5 * images[:, None])[:, :, 5, 5]
         curves = center.reshape(len(orientations), len(phases), 64).mean(1).numpy()
         preferred = orientations[curves.argmax(0)]
         for channel in group.index:

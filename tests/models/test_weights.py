@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from ephys.data_folders import split_folder
 from ephys.models.checkpoint import read_header
-from ephys.models.datasets import photographs, split_folder
+from ephys.models.datasets import photographs
 from ephys.models.image_quality import psnr
 from ephys.models.sources import SHIPPED
 from ephys.models.superres import enlarge, reduce
