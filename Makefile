@@ -34,8 +34,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-bench: $(READY) $(PEERS) ## what drawing and recording cost beside other tools; hours
+bench: $(READY) $(PEERS) ## what drawing, fitting and recording cost beside other tools; hours
 	$(BIN)/python benchmarks/stimuli.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/fits.py
 	$(BIN)/python benchmarks/recording.py
 
 $(PEERS): benchmarks/peers.txt

@@ -28,7 +28,7 @@ def main() -> None:
         print(
             by_contrast("selectivity", baseline=baseline), slopes(baseline), sep="\n\n", end="\n\n"
         )
-    print(quality(), stimuli(), recording(), sep="\n\n")
+    print(quality(), stimuli(), recording(), macaque(), sep="\n\n")
 
 
 def by_contrast(measure: str, *, baseline: str = "raw", size_px: int = 48) -> str:
@@ -88,6 +88,26 @@ def recording() -> str:
         )
     header, *rows = map(_line, cells)
     return "\n".join([header, _rule(len(cells[0])), *rows])
+
+
+def macaque() -> str:
+    """Scores beside macaque V1, trained and, in brackets, untrained."""
+    table = pd.read_csv(RESULTS / "macaque_v1.csv")
+    layers = list(table[["network", "layer"]].drop_duplicates().itertuples(index=False, name=None))
+    heads = ["", *(f"`{network}` `{layer}`" for network, layer in layers)]
+    lines = [_line(heads), _rule(len(heads))]
+    published = table[table["protocol"] == "marques2020"]
+    rows = {f"`{name}`": part for name, part in published.groupby("property", sort=False)}
+    rows |= {f"mean, `{name}`": part for name, part in table.groupby("protocol", sort=False)}
+    for label, part in rows.items():
+        means = part.groupby(["network", "layer", "trained"])["score"].mean()
+        cells = []
+        for network, layer in layers:
+            trained, untrained = (_number(means[network, layer, which]) for which in (True, False))
+            fixed = layer == "encoder.gabor_bank"
+            cells.append(trained if fixed else f"{trained} ({untrained})")
+        lines.append(_line([label, *cells]))
+    return "\n".join(lines)
 
 
 def quality() -> str:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ephys import catalog as catalog
     from ephys import contact_sheet as contact_sheet
     from ephys import contrast as contrast
+    from ephys import curve_fits as curve_fits
+    from ephys import curve_shapes as curve_shapes
     from ephys import electrodes as electrodes
     from ephys import experiment as experiment
     from ephys import export as export
@@ -20,16 +22,21 @@ if TYPE_CHECKING:
     from ephys import frequency as frequency
     from ephys import macaque_v1 as macaque_v1
     from ephys import mapping as mapping
+    from ephys import measures as measures
     from ephys import models as models
     from ephys import modulation as modulation
+    from ephys import multiple_comparisons as multiple_comparisons
     from ephys import overview as overview
     from ephys import panels as panels
+    from ephys import permutation as permutation
     from ephys import receptive_field as receptive_field
     from ephys import recording as recording
     from ephys import reference as reference
     from ephys import report as report
     from ephys import responses as responses
+    from ephys import responsiveness as responsiveness
     from ephys import selectivity as selectivity
+    from ephys import separable as separable
     from ephys import shapes as shapes
     from ephys import solver as solver
     from ephys import statistics as statistics
@@ -53,6 +60,8 @@ MODULES = (
     "catalog",
     "contact_sheet",
     "contrast",
+    "curve_fits",
+    "curve_shapes",
     "experiment",
     "export",
     "figures",
@@ -60,12 +69,17 @@ MODULES = (
     "frequency",
     "macaque_v1",
     "mapping",
+    "measures",
     "models",
     "panels",
+    "permutation",
     "modulation",
+    "multiple_comparisons",
     "overview",
     "responses",
+    "responsiveness",
     "selectivity",
+    "separable",
     "shapes",
     "solver",
     "statistics",

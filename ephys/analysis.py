@@ -1,11 +1,13 @@
 """From the responses of a run to its tables, figures and report.
 
 Gratings of several contrasts and orientations are asked whether tuning survives a change of
-contrast; of any other stimuli :mod:`ephys.overview` tells what the units answer.
+contrast; those of Marques et al. how close the units come to cells of macaque V1
+(:mod:`ephys.macaque_v1`); of any other stimuli :mod:`ephys.overview` tells what the units answer.
 """
 
 import json
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,10 @@ import xarray as xr
 
 from ephys import overview
 from ephys.contrast import contrast_invariance
+from ephys.macaque_v1 import RESPONSIVE, score, unit_properties
+from ephys.measures import population_measures, protocol_measures
+from ephys.reference import distributions
+from ephys.report import FLAGS, UNIT
 from ephys.responses import load, open_store
 from ephys.statistics import bootstrap_interval
 from ephys.stimuli.protocols import PAPER_CONTRASTS
@@ -24,16 +30,19 @@ from ephys.tuning import check_circle, preferred, tuning_curve
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RESPONSES, ABOUT = "responses.zarr", "run.json"
+RESPONSES, ABOUT, MACAQUE = "responses.zarr", "run.json", "macaque_v1.csv"
 BASELINES = ("raw", "above blank")  # the response as it is, or what of it exceeds the blank's
 RANGES = ("all", "paper")  # of contrasts
 BEFORE, AFTER = "encoder.gabor_bank", "encoder.normalization"
 TUNING = {"orientation", "contrast", "spatial_frequency", "phase"}
 PLACE = ["channel", "row", "column", "rf_x", "rf_y"]
+MACAQUE_PARTS = {"receptive_field", "orientation", "spatial_frequency", "size"}
 
 
 def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
     """Write ``units.csv``, ``population.csv``, ``figures/`` and ``report.html`` anew.
+
+    And ``macaque_v1.csv``, if that is what was asked.
 
     Parameters
     ----------
@@ -46,20 +55,33 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
     from ephys.report import write_report
 
     about = about or read_about(run)
-    units, population = [], []
+    units, population, scores, seed = [], [], [], about["seed"]
     (run / "figures").mkdir(exist_ok=True)
     for protocol in about["protocols"]:
         responses = read_responses(run, protocol)
+        properties = {}
         for layer, layer_responses in by_layer(responses):
             where = {"protocol": protocol, "layer": layer}
+            if is_about_macaque(responses):
+                properties[layer] = found = macaque_properties(layer_responses)
+                columns = [*PLACE, *map(str, found.data_vars)]
+                units.append(labeled(where, found.to_dataframe()[columns]))
+                population.append(labeled(where, property_table(found, seed)))
+                scores.append(labeled(where, score(found, seed=seed).reset_index()))
+                continue
             units.append(labeled(where, unit_table(layer_responses)))
-            population.append(labeled(where, population_table(layer_responses, about["seed"])))
-        figure = protocol_figure(responses, about["seed"])
+            population.append(labeled(where, population_table(layer_responses, seed)))
+        figure = (
+            macaque_figure(properties, seed) if properties else protocol_figure(responses, seed)
+        )
         figure.savefig(run / "figures" / f"{protocol}.png", dpi=150)
         figure.set_layout_engine("none")  # it is laid out by now
         figure.savefig(run / "figures" / f"{protocol}.svg")
     pd.concat(units).to_csv(run / "units.csv", index=False)
     pd.concat(population).to_csv(run / "population.csv", index=False)
+    (run / MACAQUE).unlink(missing_ok=True)
+    if scores:
+        pd.concat(scores).to_csv(run / MACAQUE, index=False)
     write_report(run, about)
 
 
@@ -138,7 +160,7 @@ def responses_folder(run: Path, protocol: str | None = None) -> Path:
 
 def by_layer(responses: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     """Each layer's name and responses."""
-    layers = load(responses.drop_vars("response"))["layer"].values
+    layers = load(responses[["layer"]])["layer"].values
     for layer in dict.fromkeys(layers.tolist()):
         yield layer, load(responses.isel(unit=np.flatnonzero(layers == layer)))
 
@@ -168,6 +190,63 @@ def varies_contrast(responses: xr.Dataset) -> bool:
     return True
 
 
+def is_about_macaque(responses: xr.Dataset) -> bool:
+    """Whether the stimuli are those by which units are compared with cells of macaque V1."""
+    return "part" in responses.coords and set(responses["part"].values.tolist()) >= MACAQUE_PARTS
+
+
+def macaque_properties(responses: xr.Dataset) -> xr.Dataset:
+    """The properties of a layer's units, see :func:`ephys.macaque_v1.unit_properties`.
+
+    By the published estimators, if the stimuli are the published ones, else by the corrected.
+
+    Warns
+    -----
+    UserWarning : for a layer without units that look at the gratings and respond; it has none.
+    """
+    published = "marques_grating" in responses["family"].values
+    try:
+        return unit_properties(responses, estimators="published" if published else "corrected")
+    except ValueError as error:
+        layer = responses["layer"].values[0]
+        warnings.warn(f"{layer} is not compared with macaque V1: {error}", stacklevel=2)
+        nothing = {name: ("unit", np.zeros(0)) for name in (*PLACE, *distributions())}
+        return xr.Dataset(nothing).set_coords(PLACE)
+
+
+def responding(properties: xr.Dataset) -> xr.Dataset:
+    """The properties of units that respond enough for the study, NaN of others."""
+    found = {}
+    for name, cells in distributions().items():
+        response = properties.get(f"response_{cells.attrs['study']}")
+        enough = True if response is None else response > RESPONSIVE
+        found[name] = properties[name].where(enough)
+    return xr.Dataset(found)
+
+
+def property_table(properties: xr.Dataset, seed: int) -> pd.DataFrame:
+    """Mean and median of each property over the units that its study would have taken.
+
+    Rows are as those of ``population_table``.
+    """
+    rows = []
+    for name, values in responding(properties).items():
+        where = {"baseline": "raw", "contrasts": "all", "measure": str(name)}
+        rows.append(labeled(where, _summary(values, seed)))
+    return pd.concat(rows)
+
+
+def macaque_figure(properties: Mapping[str, xr.Dataset], seed: int) -> "Figure":
+    """Each property's distribution over the units of each layer, and over cells of macaque V1."""
+    from ephys.figures import property_histograms
+
+    scores = {
+        layer: score(found, seed=seed)["score"].to_dict() for layer, found in properties.items()
+    }
+    units = {layer: responding(found) for layer, found in properties.items()}
+    return property_histograms(units, distributions(), scores=scores)
+
+
 def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataArray:
     """Orientation tuning at each contrast, ``(unit, contrast, orientation)``.
 
@@ -187,13 +266,15 @@ def unit_table(responses: xr.Dataset) -> pd.DataFrame:
 
     Of contrast and orientation, ``selectivity``, ``width`` and ``amplitude`` are those at the
     highest contrast, and measures of the response above the blank end in ``_above_blank``. Of other
-    stimuli the measures are those of ``overview.unit_measures``.
+    stimuli the measures are those of ``overview.unit_measures``. Of all, those of
+    :mod:`ephys.measures` follow that apply.
     """
     table = responses[PLACE].to_dataframe()[PLACE]
     table["blank"] = responses["blank"].values
     if not varies_contrast(responses):
         measures = overview.unit_measures(responses)
-        return table.assign(**{str(name): values.values for name, values in measures.items()})
+        table = table.assign(**{str(name): values.values for name, values in measures.items()})
+        return _with_measures(table, responses)
     raw = orientation_curves(responses)
     highest = raw.sel(contrast=raw["contrast"].max())
     table["preferred_orientation"] = preferred(highest, "orientation").values
@@ -205,7 +286,14 @@ def unit_table(responses: xr.Dataset) -> pd.DataFrame:
         measures = measures.sel(contrast=measures["contrast"].max())
         for name in measures.data_vars:
             table[f"{name}{suffix}"] = measures[name].values
-    return table
+    return _with_measures(table, responses)
+
+
+def _with_measures(table: pd.DataFrame, responses: xr.Dataset) -> pd.DataFrame:
+    """The table with the physiologist's measures that it does not have yet."""
+    found = protocol_measures(responses)
+    new = {str(name): values.values for name, values in found.items() if name not in table}
+    return table.assign(**new)
 
 
 def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
@@ -213,14 +301,16 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
 
     One row for each baseline, range of contrasts, measure and, where a measure is of one contrast,
     contrast. ``count`` is the number of units for which the measure is defined. The measures of
-    stimuli that do not vary contrast and orientation are ``overview.population_measures``.
+    stimuli that do not vary contrast and orientation are ``overview.population_measures``. Last
+    come those of :mod:`ephys.measures`, named ``unit: ...``, and what was fitted without the units
+    whose fit ended at a bound or beyond the contrasts shown.
     """
     rows = []
     if not varies_contrast(responses):
         for measure, values in overview.population_measures(responses).items():
             where: dict[str, Any] = {"baseline": "raw", "contrasts": "all", "measure": measure}
             rows.append(labeled(where, _summary(values, seed)))
-        return pd.concat(rows)
+        return pd.concat([*rows, *_measured(responses, seed)])
     for baseline in BASELINES:
         curves = orientation_curves(responses, baseline)
         contrasts = curves["contrast"].values
@@ -236,7 +326,26 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
             for name, values in measures.data_vars.items():
                 where = {"baseline": baseline, "contrasts": contrast_range, "measure": name}
                 rows.append(labeled(where, _summary(values, seed)))
-    return pd.concat(rows)
+    return pd.concat([*rows, *_measured(responses, seed)])
+
+
+def _measured(responses: xr.Dataset, seed: int) -> Iterator[pd.DataFrame]:
+    """Rows of ``population_table`` for the physiologist's measures."""
+    found = protocol_measures(responses)
+    for name, values in population_measures(found).items():
+        for flag in ("at_bound", "extrapolated"):  # what a fit gives then is not the unit's
+            fit = _fit_of(name, flag, found)
+            if fit and not name.endswith((*FLAGS, "r_squared")):
+                values = values.where(found[f"{fit}_{flag}"] == 0)
+        baseline = values.attrs.get("baseline", "raw")
+        where = {"baseline": baseline, "contrasts": "all", "measure": f"{UNIT}{name}"}
+        yield labeled(where, _summary(values, seed))
+
+
+def _fit_of(name: str, flag: str, found: xr.Dataset) -> str:
+    """The fit that has a parameter and a flag, ``"naka_rushton"``, or nothing."""
+    fits = [str(other).removesuffix(f"_{flag}") for other in found if str(other).endswith(flag)]
+    return next((fit for fit in fits if name.startswith(f"{fit}_")), "")
 
 
 def protocol_figure(
@@ -251,6 +360,9 @@ def protocol_figure(
     """
     if varies_contrast(responses):
         return contrast_figure(responses, elsewhere)
+    if is_about_macaque(responses):
+        found = {layer: macaque_properties(part) for layer, part in by_layer(responses)}
+        return macaque_figure(found, seed)
     from ephys.figures import overview_figure
 
     parts: dict[str, dict[str, dict[str, xr.Dataset]]] = {}

@@ -134,10 +134,9 @@ class BatchSize(click.ParamType):
 @click.option(
     "--readout",
     type=Positions(),
-    default="center",
-    show_default=True,
     help="Of each channel the central unit, the mean or max over positions, the whole map, or the "
-    "units at ROW,COLUMN[;ROW,COLUMN...].",
+    "units at ROW,COLUMN[;ROW,COLUMN...]; default: center, or all that look near the stimuli where "
+    "these stay on a screen of their own.",
 )
 @click.option(
     "--centered/--uncentered",
@@ -441,13 +440,13 @@ def _field(
 
 
 def _print_run(run: Path, as_json: bool) -> None:
-    from ephys.report import read_population, summary
+    from ephys.report import read_population, read_scores, summary
 
     population = read_population(run)
     if as_json:
         click.echo(population.to_json(orient="records"))
         return
-    click.echo(summary(population))
+    click.echo(summary(population, read_scores(run)))
     click.echo(f"{run / 'report.html'}")
 
 

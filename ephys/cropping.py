@@ -20,41 +20,42 @@ class Crop:
     Parameters
     ----------
     rows, columns : of the image.
-    sites : by layer, the index of the unit's position among those of the crop's answer.
+    sites : by layer, the index of the unit's position among those of the crop's answer, or
+        the indices of several.
     largest : bytes per image of the largest operation.
     """
 
     rows: slice
     columns: slice
-    sites: dict[str, int]
+    sites: dict[str, int | tuple[int, ...]]
     largest: int
 
     @property
     def area(self) -> int:
         return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
 
-    def holds(self, box: np.ndarray) -> bool:
-        """Whether a receptive field lies within it."""
-        top, bottom, left, right = box
-        return bool(
-            self.rows.start <= top
-            and bottom < self.rows.stop
-            and self.columns.start <= left
-            and right < self.columns.stop
-        )
+    def holds(self, boxes: np.ndarray) -> bool:
+        """Whether a receptive field lies within it, or all of several: (..., 4)."""
+        top, bottom, left, right = np.moveaxis(boxes, -1, 0)
+        within = (self.rows.start <= top) & (bottom < self.rows.stop)
+        within &= (self.columns.start <= left) & (right < self.columns.stop)
+        return bool(within.all())
 
 
 def find_crop(
-    model: nn.Module, sites: Mapping[str, int], geometries: Mapping[str, Geometry], images: Tensor
+    model: nn.Module,
+    sites: Mapping[str, int | tuple[int, ...]],
+    geometries: Mapping[str, Geometry],
+    images: Tensor,
 ) -> Crop | None:
-    """The smallest part of an image that serves the given position of each layer.
+    """The smallest part of an image that serves the given positions of each layer.
 
     A crop serves if, worked out anew for it, each unit sees the same pixels as in the whole image,
     and padding only where it does there. It starts where all strides fall as in the whole.
 
     Parameters
     ----------
-    sites : by layer, the index of the position.
+    sites : by layer, the index of the position, or the indices of several.
     geometries : of the layers, for the whole image.
     images : whole images to try it on, (batch, channel, y, x).
 
@@ -65,8 +66,8 @@ def find_crop(
     wanted = [geometries[layer] for layer in sites]
     if any(g.status == "unknown" or g.anchored for g in wanted):
         return None
-    boxes = np.stack([geometries[layer].boxes[site] for layer, site in sites.items()])
-    padded = np.stack([geometries[layer].padded[site] for layer, site in sites.items()])
+    boxes = np.vstack([geometries[layer].boxes[np.array(site)] for layer, site in sites.items()])
+    padded = np.vstack([geometries[layer].padded[np.array(site)] for layer, site in sites.items()])
     if np.isnan(boxes).any():
         return None
     height, width = images.shape[2:]
@@ -94,7 +95,7 @@ def _spans(box: np.ndarray, padded: np.ndarray, size: int, align: int) -> Iterat
 
 def _try(
     model: nn.Module,
-    sites: Mapping[str, int],
+    sites: Mapping[str, int | tuple[int, ...]],
     geometries: Mapping[str, Geometry],
     images: Tensor,
     rows: slice,
@@ -106,17 +107,22 @@ def _try(
     except Exception:
         return None  # too small for the model, or not a size that it takes
     shift = np.array([rows.start, columns.start])
-    places = {}
+    places: dict[str, int | tuple[int, ...]] = {}
     for layer, site in sites.items():
         if layer not in found.geometries:
             return None
         whole, cut = geometries[layer], found.geometries[layer]
-        same = (
-            (cut.boxes + np.repeat(shift, 2) == whole.boxes[site]).all(1)
-            & (cut.padded == whole.padded[site]).all(1)
-            & (np.abs(cut.homes + shift - whole.homes[site]) < ROUNDING).all(1)
-        )
-        if same.sum() != 1 or cut.units != whole.units:
-            return None  # several can be alike where a map is one element wide
-        places[layer] = int(same.argmax())
+        if cut.units != whole.units:
+            return None
+        chosen = []
+        for one in np.atleast_1d(site):
+            same = (
+                (cut.boxes + np.repeat(shift, 2) == whole.boxes[one]).all(1)
+                & (cut.padded == whole.padded[one]).all(1)
+                & (np.abs(cut.homes + shift - whole.homes[one]) < ROUNDING).all(1)
+            )
+            if same.sum() != 1:
+                return None  # several can be alike where a map is one element wide
+            chosen.append(int(same.argmax()))
+        places[layer] = tuple(chosen) if isinstance(site, tuple) else chosen[0]
     return Crop(rows, columns, places, found.largest)

@@ -5,6 +5,7 @@ A run is a folder:
     responses.zarr/PROTOCOL   what was recorded, and what was measured of the stimuli
     units.csv                 one row per protocol and unit, every measure
     population.csv            means and medians over units, with intervals
+    macaque_v1.csv            how close to cells of macaque V1, if the gratings for it were shown
     figures/                  one figure per protocol
     report.html               all of it on one page
     run.json                  how it came about
@@ -17,21 +18,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from ephys.analysis import ABOUT, RESPONSES, analyze
 from ephys.electrodes import Contact, find_layers
+from ephys.macaque_v1 import WITHIN
 from ephys.models.checkpoint import write_atomically
 from ephys.models.devices import placement
 from ephys.models.input_format import InputFormat, own_format
 from ephys.ranks import ranks
 from ephys.receptive_field import BATCH, survey
-from ephys.recording import check, record
+from ephys.recording import Near, Readout, check, record
 from ephys.stimuli.protocol_files import SUFFIXES, read_protocol
 from ephys.stimuli.protocols import BATTERIES, DEFAULT, Protocol, protocol
+from ephys.stimuli.sweep import StimulusSet
 from ephys.verification import verify
+
+MARGIN = 0.15  # degrees by which a measured receptive field can lie beside the one that is known
 
 
 def probe(
@@ -43,6 +49,7 @@ def probe(
     source: str = "",
     input_format: InputFormat | None = None,
     seed: int = 0,
+    readout: Readout | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
@@ -63,9 +70,12 @@ def probe(
     source, command : where the model is from and what was typed, to be noted with the responses.
     input_format : what the model takes; by default ``model.input_format``.
     seed : of the bootstrap.
+    readout : see ``record``. By default ``"center"``, or of a protocol with stimuli of a screen of
+        their own every unit that may look where most of them are: whose receptive field has its
+        middle within 0.3 degrees.
     resume, overwrite : what to do with a run that is there already; of both, resume.
     quiet : no progress on stderr.
-    options : how to record, see ``record``: ``readout``, ``batch_size``, ``precision``, ...
+    options : how to record, see ``record``: ``centered``, ``batch_size``, ``dtype``, ...
 
     Returns
     -------
@@ -91,7 +101,8 @@ def probe(
     us.wait()  # until all have found out as it was
     if overwrite and not resume and out.exists() and us.rank == 0:
         # Refuses, if it must, before anything is lost.
-        record(model, chosen[0].stimuli[:1], **how)
+        first = chosen[0].stimuli
+        record(model, first[:1], readout=choose_readout(first, readout), **how)
         shutil.rmtree(out)
     us.wait()
     source = source or type(model).__name__
@@ -105,6 +116,7 @@ def probe(
             model,
             one.stimuli,
             **how,
+            readout=choose_readout(one.stimuli, readout),
             path=path,
             resume=resume,
             provenance={"model": source, **about, "command": command},
@@ -126,6 +138,7 @@ def estimate(
     *,
     layers: Sequence[str] = (),
     input_format: InputFormat | None = None,
+    readout: Readout | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """What ``probe`` would record: stimuli, units, megabytes and seconds for each protocol.
@@ -133,19 +146,37 @@ def estimate(
     A few stimuli of each protocol are really shown. Parameters are those of ``probe``.
     """
     rows, few, many = [], 8, 40
-    input_format = input_format or own_format(model)
+    options["input_format"] = input_format = input_format or own_format(model)
+    which = layers or default_layers(model)
     for one in choose_protocols(protocols, input_format):
         stimuli, seconds = one.stimuli, []
         for count in (few, many):  # the difference leaves out what is done once
             started = time.perf_counter()
-            which = layers or default_layers(model)
-            responses = record(model, stimuli[:count], which, input_format=input_format, **options)
+            how = {**options, "readout": choose_readout(stimuli, readout)}
+            responses = record(model, stimuli[:count], which, **how)
             seconds.append(time.perf_counter() - started)
         each = max(seconds[1] - seconds[0], 0) / (many - few)
         total = seconds[0] + each * (len(stimuli) - few)
         units = responses.sizes["unit"]
         rows.append((one.name, len(stimuli), units, 4e-6 * len(stimuli) * units, total))
     return pd.DataFrame(rows, columns=["protocol", "stimuli", "units", "megabytes", "seconds"])
+
+
+def choose_readout(stimuli: StimulusSet, wanted: Readout | None = None) -> Readout:
+    """Which units to record of each layer: those that are wanted, or that look at the stimuli.
+
+    Stimuli are brought to the central unit, or else, if they stay on a screen of their own, these
+    are the units that look where most of the stimuli are.
+    """
+    if wanted is not None:
+        return wanted
+    if not stimuli.fixed:
+        return "center"
+    table = stimuli.table
+    places = np.stack([table[axis].fillna(0).values for axis in ("x", "y")], axis=1)
+    places, counts = np.unique(places, axis=0, return_counts=True)
+    x, y = places[counts.argmax()].tolist()
+    return Near(x, y, WITHIN + MARGIN)
 
 
 def layer_table(

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from ephys.reference import (
     CAT_HALF_WIDTH,
@@ -25,11 +26,20 @@ from ephys.tuning import align
 
 COLORS = mpl.colormaps["viridis_r"]
 TICKS = (-90, -45, 0, 45, 90)
-UNITS = {"degree": "degrees", "cycles degree-1": "cycles/degree", "1": ""}
+UNITS = {
+    "degree": "degrees",
+    "degree-1": "1/degree",
+    "cycles degree-1": "cycles/degree",
+    "s-1": "spikes/s",
+    "percent": "%",
+    "1": "",
+}
 ABREAST = 4  # panels of an overview
 ROW, STRIP, EXAMPLE = 2.6, 2.2, 1.4  # inches
 MOST_TICKS = 4
 CAPTION = 22  # letters in a line below an example
+HISTOGRAMS = 5  # abreast
+MOST_SCORES = 4  # layers, of which a panel has room for the numbers
 
 
 def tuning_curves(
@@ -229,6 +239,51 @@ def marginal_curves(
     return ax
 
 
+def property_histograms(
+    layers: Mapping[str, xr.Dataset],
+    cells: Mapping[str, xr.DataArray],
+    *,
+    scores: Mapping[str, Mapping[Any, float]] | None = None,
+) -> Figure:
+    """How each property is distributed, a line for each layer, over the cells' in grey.
+
+    In the bins of the cells, of which the first and the last also hold what lies beyond.
+
+    Parameters
+    ----------
+    layers : by name, the properties of units, ``(unit)``, NaN where undefined.
+    cells : by property, as from ``reference.distributions``.
+    scores : by layer and property, written into the panels of a few layers.
+    """
+    colors = dict(zip(layers, COLORS(np.linspace(0.35, 1, len(layers))), strict=True))
+    rows = -(-len(cells) // HISTOGRAMS)
+    figure = Figure(figsize=(2.6 * HISTOGRAMS, 2.35 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, HISTOGRAMS, squeeze=False).ravel()
+    for ax in axes[len(cells) :]:
+        ax.set_axis_off()
+    for ax, (name, counts) in zip(axes, cells.items(), strict=False):
+        edges = np.append(counts["low"].values, counts["high"].values[-1])
+        ax.stairs(counts / counts.sum(), edges, fill=True, color="0.82")
+        for layer, units in layers.items():
+            values = units[name].dropna("unit").values
+            shares = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
+            if values.size:
+                ax.stairs(shares / values.size, edges, color=colors[layer], lw=1.6, baseline=None)
+        _histogram_axis(ax, counts, edges)
+        written = list(layers) if scores and len(layers) <= MOST_SCORES else []
+        ax.set_ylim(0, (1.1 + 0.12 * len(written)) * ax.get_ylim()[1])  # with room for them
+        for line, layer in enumerate(written):
+            value = scores[layer][name] if scores else np.nan
+            text = "–" if np.isnan(value) else f"{value:.2f}"
+            place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top"}
+            ax.text(0.99, 0.99 - 0.1 * line, text, color=colors[layer], fontsize=8, **place)
+    figure.supylabel("share of the cells, and of the units", fontsize=9)
+    drawn = [Patch(color="0.82", label="macaque V1")]
+    drawn += [Patch(fill=False, ec=color, lw=1.6, label=name) for name, color in colors.items()]
+    figure.legend(handles=drawn, loc="outside upper left", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
 def position_map(curve: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Mean size of the answer by where the stimulus is; the label says what black is.
 
@@ -250,6 +305,23 @@ def position_map(curve: xr.Dataset, ax: Axes | None = None) -> Axes:
     label = f"x (degrees); black is {largest:.2g}"
     ax.set(aspect="equal", xlabel=label, ylabel="y (degrees)")
     return ax
+
+
+def _histogram_axis(ax: Axes, counts: xr.DataArray, edges: np.ndarray) -> None:
+    """The axis of a property: whether or not, in octaves, or as it is."""
+    if edges.size == 3:
+        ax.set_xticks((edges[:-1] + edges[1:]) / 2, ["no", "yes"])
+    elif edges[0] > 0 and np.ptp(np.diff(np.log(edges))) < np.ptp(np.diff(edges)):
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+    units = counts["low"].attrs["units"]
+    units = UNITS.get(units, units)
+    label = f"{counts.attrs['long_name']} ({units})" if units else counts.attrs["long_name"]
+    ax.set_xlabel(textwrap.fill(label, 34), fontsize=9)
+    ax.set_xlim(edges[0], edges[-1])
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
 
 
 def _panels(

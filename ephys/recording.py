@@ -37,7 +37,27 @@ from ephys.responses import (
 from ephys.stimuli.sweep import StimulusSet
 from ephys.visual_field import VisualField
 
-Readout = Literal["center", "mean", "max", "map"] | Sequence[tuple[int, int]]
+
+@dataclass(frozen=True)
+class Near:
+    """A readout: every unit whose receptive field has its middle near a place.
+
+    Parameters
+    ----------
+    x, y : degrees to the right of the middle of the field, and above it.
+    within : largest distance, degrees.
+    """
+
+    x: float
+    y: float
+    within: float
+
+    def __str__(self) -> str:
+        return f"within {self.within:g} degrees of ({self.x:g}, {self.y:g})"
+
+
+Readout = Literal["center", "mean", "max", "map"] | Near | Sequence[tuple[int, int]]
+Site = int | tuple[int, ...] | None  # index of a position that is read, or of several; None for all
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda sites: sites.mean(-1),
     "max": lambda sites: sites.amax(-1),
@@ -92,8 +112,9 @@ def record(
         ``name#2``, ...
     readout : ``"center"`` records, for each channel, the unit whose receptive field is nearest
         the centre of the field; ``"mean"`` and ``"max"`` pool each channel over all positions;
-        ``"map"`` records every unit; pairs (row, column) record the units at these positions of
-        each layer.
+        ``"map"`` records every unit; :class:`Near` those of every layer that look near a place,
+        for stimuli that stay there; pairs (row, column) record the units at these positions of each
+        layer.
     centered : show the stimuli centred on the receptive field of each unit, as a physiologist
         would. Else, and where a readout has no one position, they stay at the centre of the field;
         so do stimuli made for a screen of their own (``StimulusSet.fixed``).
@@ -131,7 +152,7 @@ def record(
         the others of the batch, and where cropping was given up.
     """
     _check_options(layers, readout, batch_size, dtype)
-    if not isinstance(readout, str):
+    if not isinstance(readout, str | Near):
         readout = np.array(readout).tolist()  # plain numbers, to be noted
     path = None if path is None else Path(path)
     if path and path.exists() and not resume:
@@ -150,7 +171,7 @@ def record(
             "model_sha256": _model_sha256(model),
             "stimuli_sha256": stimuli.sha256,
             "layers": ", ".join(rig.geometries),
-            "readout": readout if isinstance(readout, str) else json.dumps(readout),
+            "readout": json.dumps(readout) if isinstance(readout, list) else str(readout),
             "input_format": json.dumps(asdict(input_format)),
             "pixels_per_degree": field.pixels_per_degree,
             "centered": int(centered),
@@ -217,14 +238,14 @@ class _Pass:
     Parameters
     ----------
     origin : (x, y) in degrees, where the stimuli are centred.
-    reads : by layer, the index of the position to read, or None for all.
+    reads : by layer, the index of the position to read, or of several, or None for all.
     crop : None for the whole image.
     largest : bytes per image of the largest operation.
     batch : stimuli at a time.
     """
 
     origin: tuple[float, float]
-    reads: dict[str, int | None]
+    reads: dict[str, Site]
     crop: Crop | None
     largest: int
     batch: int = 1
@@ -279,7 +300,7 @@ class _Rig:
 
     def present(self, stimuli: StimulusSet) -> np.ndarray:
         """What all units answer: float32 (stimulus, unit)."""
-        answers: dict[tuple[str, int | None], list[Tensor]] = {
+        answers: dict[tuple[str, Site], list[Tensor]] = {
             (layer, site): [] for layer, sites in self.sites.items() for site in sites
         }
         for one in self.passes:
@@ -352,7 +373,7 @@ class _Rig:
                 tables.append({"layer": names, "channel": channels, **columns})
         return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
-    def _places(self, layer: str, site: int | None) -> np.ndarray:
+    def _places(self, layer: str, site: Site) -> np.ndarray:
         """Of what is read: row, column, and centre and size of the receptive field in degrees."""
         if site is None and self.readout != "map":
             return np.full((1, len(PLACE)), np.nan)
@@ -362,16 +383,18 @@ class _Rig:
         first_row, last_row, first_column, last_column = geometry.boxes.T
         width, height = (last_column - first_column + 1) / scale, (last_row - first_row + 1) / scale
         places = np.stack([*geometry.positions.T, right, -down + 0.0, width, height], axis=1)
-        return places if site is None else places[[site]]
+        return places if site is None else places[np.atleast_1d(site)]
 
-    def _chosen(self, layer: str) -> list[int | None]:
+    def _chosen(self, layer: str) -> Sequence[Site]:
         """Which of a layer's positions are read, None for all of them."""
         geometry = self.geometries[layer]
+        if isinstance(self.readout, Near):
+            return [self._near(layer, self.readout)]
         if self.readout == "center":
             return [geometry.central(self.field.height_px, self.field.width_px)]
         if isinstance(self.readout, str):
             return [None]
-        chosen: list[int | None] = []
+        chosen = []
         for position in self.readout:
             found = np.flatnonzero((geometry.positions == position).all(1))
             if not found.size:
@@ -383,12 +406,28 @@ class _Rig:
             chosen.append(int(found[0]))
         return chosen
 
+    def _near(self, layer: str, place: Near) -> tuple[int, ...]:
+        """The positions of a layer that look near a place."""
+        everywhere = np.arange(len(self.geometries[layer].positions))
+        x, y = self._places(layer, tuple(everywhere))[:, 2:4].T
+        distance = np.hypot(x - place.x, y - place.y)
+        found = np.flatnonzero(distance <= place.within)
+        if not found.size:
+            nearest = "where they look is not known"
+            if not np.isnan(distance).all():
+                nearest = f"the nearest is {np.nanmin(distance):.3g} degrees from there"
+            raise ValueError(
+                f"no unit of layer {layer!r} looks {place}; {nearest}: record another layer, or "
+                "choose a readout"
+            )
+        return tuple(found.tolist())
+
     def _plan(self, images: Tensor, crop: bool) -> Iterator[_Pass]:
         """The passes in which everything is recorded that is wanted."""
-        together: dict[tuple[tuple[float, float], int], dict[str, int | None]] = {}
+        together: dict[tuple[tuple[float, float], int], dict[str, Site]] = {}
         for layer, sites in self.sites.items():
             for count, site in enumerate(sites):
-                x, y = self._places(layer, site)[0, 2:4] if site is not None else (0.0, 0.0)
+                x, y = self._places(layer, site)[0, 2:4] if isinstance(site, int) else (0.0, 0.0)
                 origin = (
                     (float(x), float(y)) if self.centered and np.isfinite([x, y]).all() else None
                 )
@@ -403,7 +442,7 @@ class _Rig:
     def _deepest_pass(
         self,
         origin: tuple[float, float],
-        reads: dict[str, int | None],
+        reads: dict[str, Site],
         images: Tensor,
         crop: bool,
     ) -> _Pass:
@@ -419,7 +458,7 @@ class _Rig:
         within = {
             layer: site
             for layer, site in sites.items()
-            if found.holds(self.geometries[layer].boxes[site])
+            if found.holds(self.geometries[layer].boxes[np.array(site)])
         }
         if len(within) == 1:
             return _Pass(origin, dict(within), found, found.largest)
@@ -464,8 +503,10 @@ class _Rig:
         def read(layer: str, output: Tensor) -> Tensor:
             sites = self.geometries[layer].sites(output)  # (stimulus, unit, position)
             site = one.crop.sites[layer] if one.crop is not None else one.reads[layer]
-            if site is not None:
+            if isinstance(site, int):
                 return sites[..., site].clone()
+            if isinstance(site, tuple):
+                return sites[..., list(site)].movedim(1, 2).flatten(1)
             if self.readout == "map":
                 return sites.movedim(1, 2).flatten(1).clone()
             return POOLS[str(self.readout)](sites)
@@ -535,6 +576,9 @@ def _check_options(
         if readout not in NAMED_READOUTS:
             known = ", ".join(NAMED_READOUTS)
             raise ValueError(f"readout={readout!r} is none of {known}, nor a list of positions")
+    elif isinstance(readout, Near):
+        if not (np.isfinite([readout.x, readout.y]).all() and readout.within > 0):
+            raise ValueError(f"readout={readout!r} is no place, or not within more than 0 degrees")
     elif not len(readout) or any(np.shape(position) != (2,) for position in readout):
         raise ValueError(f"readout={readout!r} is no list of positions (row, column)")
     elif len({tuple(position) for position in readout}) < len(readout):

@@ -1,6 +1,7 @@
 """The report of a run: one page that holds everything it shows."""
 
 import base64
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from jinja2 import Environment, StrictUndefined
 
+from ephys.reference import distributions
 from ephys.responses import open_store
 
 SLOPES = {
@@ -30,7 +32,13 @@ OVERVIEW = {
     "above_blank": ("median", "above blank", "largest response, less that to the blank"),
     "below_blank": ("median", "below blank", "response to the blank, less the smallest"),
 }
+UNITS = {
+    **{"1": "", "percent": "%", "s-1": "spikes/s", "degree": "degrees", "degree-1": "1/degree"},
+    "cycles degree-1": "cycles/degree",
+}
 # Told in words of their own.
+UNIT = "unit: "  # before the names of the physiologist's measures
+FLAGS = ("converged", "at_bound", "extrapolated")  # 1 or 0, of which the mean is a share
 SECTION_ATTRIBUTES = ("protocol", "purpose", "citation")
 DIGITS = 12  # after the point, of what was asked for: beyond them is the rounding of a zero
 
@@ -42,10 +50,10 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
     ----------
     about : the ``model`` and the ``protocols`` of the run, as in ``run.json``.
     """
-    population = read_population(run)
+    population, scores = read_population(run), read_scores(run)
     protocols = []
     for name in about["protocols"]:
-        table = population[population["protocol"] == name]
+        table, measured = _apart(population[population["protocol"] == name])
         responses = open_store(run / "responses.zarr" / name)
         section = {
             "name": name,
@@ -53,14 +61,20 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
             "citation": responses.attrs.get("citation", ""),
             "figure": _embedded(run / "figures" / f"{name}.png"),
             "about_contrast": is_about_contrast(table),
+            "about_macaque": name in scores["protocol"].values,
             "stimuli": responses.sizes["stimulus"],
             "units": responses.sizes["unit"],
             "shown": shown(responses),
+            "measures": _of_units(measured),
+            "measured_layers": list(dict.fromkeys(measured["layer"])),
             "provenance": responses.attrs,
         }
         if section["about_contrast"]:
             section |= {"by_contrast": _by_contrast(table), "slopes": _slopes(table)}
             section["answer"] = answer(table)
+        elif section["about_macaque"]:
+            own = scores[scores["protocol"] == name]
+            section["studies"], section["layers"] = _beside_macaque(table, own)
         else:
             section["columns"], section["parts"], section["layers"] = _overview(table)
         protocols.append(section)
@@ -72,9 +86,31 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
         provenance=_provenance(protocols),
         slope_names=SLOPES,
         interval=_interval,
+        number=_number,
         label=_label,
     )
     (run / "report.html").write_text(page, encoding="utf-8")
+
+
+def _apart(population: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a protocol's own table, and those of the physiologist's measures of units."""
+    of_units = population["measure"].str.startswith(UNIT)
+    return population[~of_units], population[of_units]
+
+
+def _of_units(measured: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row for each measure: its name, the response that it is of, and a cell for each layer."""
+    rows = []
+    for (name, baseline), part in measured.groupby(["measure", "baseline"], sort=False):
+        label = str(name).removeprefix(UNIT)
+        statistic = "mean" if ":" in label or label.endswith(FLAGS) else "median"
+        cells = {
+            layer: f"{_interval(row, statistic, '.3g')} ({row['count']})"
+            for layer, rows_of_layer in part.groupby("layer", sort=False)
+            for row in _measures(rows_of_layer).values()
+        }
+        rows.append({"label": label.replace("_", " "), "baseline": baseline, "cells": cells})
+    return rows
 
 
 def is_about_contrast(population: pd.DataFrame) -> bool:
@@ -129,11 +165,28 @@ def read_population(run: Path) -> pd.DataFrame:
     return pd.read_csv(run / "population.csv", dtype=names, keep_default_na=False, na_values="")
 
 
-def summary(population: pd.DataFrame) -> str:
-    """The answer for a terminal: a few lines for each protocol."""
+def read_scores(run: Path) -> pd.DataFrame:
+    """``macaque_v1.csv`` of a run, without rows where nothing was compared."""
+    if not (run / "macaque_v1.csv").is_file():
+        return pd.DataFrame(columns=["protocol", "layer"])
+    names = {"layer": str, "protocol": str}
+    return pd.read_csv(run / "macaque_v1.csv", dtype=names, keep_default_na=False, na_values="")
+
+
+def summary(population: pd.DataFrame, scores: pd.DataFrame | None = None) -> str:
+    """The answer for a terminal: a few lines for each protocol.
+
+    Parameters
+    ----------
+    scores : how close units come to cells of macaque V1, where that was asked.
+    """
     lines = []
     for protocol, rows in population.groupby("protocol", sort=False):
-        if is_about_contrast(rows):
+        rows, _ = _apart(rows)
+        own = None if scores is None else scores[scores["protocol"] == protocol]
+        if own is not None and len(own):
+            lines += _macaque_summary(str(protocol), own)
+        elif is_about_contrast(rows):
             lines += _contrast_summary(str(protocol), rows)
         else:
             lines += _overview_summary(str(protocol), rows)
@@ -180,6 +233,23 @@ def _overview_summary(protocol: str, population: pd.DataFrame) -> list[str]:
     return lines
 
 
+def _macaque_summary(protocol: str, scores: pd.DataFrame) -> list[str]:
+    """A line for each property, with a column for each layer."""
+    layers = list(dict.fromkeys(scores["layer"]))
+    table = [["", *layers]]
+    for name, rows in scores.groupby("property", sort=False):
+        of_layer = {row["layer"]: row for row in rows.to_dict("records")}
+        table.append([str(name), *(_score(of_layer[layer]) for layer in layers)])
+    means = [_number(scores[scores["layer"] == layer]["score"].mean(), ".2f") for layer in layers]
+    table.append(["mean of these scores", *means])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [f"{protocol}: score beside macaque V1 [95 % of samples], 1 is as close as can be"]
+    for first, *others in table:
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  " + "  ".join([f"{first:{widths[0]}}", *cells]))
+    return lines
+
+
 def answer(population: pd.DataFrame) -> list[str]:
     """One sentence a layer: what contrast does to amplitude, width and selectivity."""
     sentences = []
@@ -212,6 +282,48 @@ def _overview(table: pd.DataFrame) -> tuple[list[dict[str, str]], list[str], lis
         {"layer": layer} | _measures(rows) for layer, rows in table.groupby("layer", sort=False)
     ]
     return columns, parts, layers
+
+
+def _beside_macaque(
+    table: pd.DataFrame, scores: pd.DataFrame
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """The studies' citations, and of each layer a row for each property beside the cells."""
+    cells = distributions()
+    studies = list(dict.fromkeys(one.attrs["citation"] for one in cells.values()))
+    layers = []
+    for layer, rows in scores.groupby("layer", sort=False):
+        measures = _measures(table[table["layer"] == layer])
+        properties = []
+        for row in rows.to_dict("records"):
+            own = cells[row["property"]]
+            units = UNITS.get(own["low"].attrs["units"], own["low"].attrs["units"])
+            properties.append(
+                {
+                    **row,
+                    "label": own.attrs["long_name"] + (f" ({units})" if units else ""),
+                    "source": studies.index(own.attrs["citation"]) + 1,
+                    "of_cells": _median_bin(own),
+                    "of_units": _interval(measures[row["property"]], form=".3g"),
+                    "shown": _score(row),
+                }
+            )
+        layers.append({"layer": layer, "mean": rows["score"].mean(), "properties": properties})
+    return studies, layers
+
+
+def _median_bin(cells: xr.DataArray) -> str:
+    """The bin in which the median of the cells is; of two bins, the share in the last."""
+    shares = cells.values.cumsum() / cells.values.sum()
+    if shares.size == 2:
+        return f"{1 - shares[0]:.0%} yes"
+    middle = cells.isel(bin=int(np.searchsorted(shares, 0.5)))
+    return f"{_number(float(middle['low']))} to {_number(float(middle['high']))}"
+
+
+def _score(row: Mapping[Any, Any]) -> str:
+    """``0.83 [0.78, 0.88]``, without an interval where there is none."""
+    score, low, high = (_number(row[name], ".2f") for name in ("score", "low", "high"))
+    return score if low == "–" else f"{score} [{low}, {high}]"
 
 
 def _label(measure: str) -> str:

@@ -1,5 +1,6 @@
 """Nonlinear least squares for thousands of small problems at once."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ TRIAL_STEPS = 3  # from each of several starts, before the best goes on alone
 FIRST_DAMPING = 1e-3  # in squared lengths of the Jacobian's rows
 RIDGE = 1e-9  # likewise, for starts of linear parameters that can hardly be told apart
 DAMPINGS = (1e-12, 1e24)
+SURE = 1e-8  # cosine between a step and what was wrong of its turn, below which nothing is learned
 
 
 class Solution(NamedTuple):
@@ -99,99 +101,95 @@ def least_squares(
     return solution
 
 
-class _Problem:
-    """A model and the data of some units."""
+class Downhill(ABC):
+    """The data of some units, and the way down to where their squared residuals are least.
 
-    def __init__(
-        self,
-        model: Function,
-        jacobian: Function,
-        data: np.ndarray,
-        lower: np.ndarray,
-        upper: np.ndarray,
-    ) -> None:
-        self.model, self.jacobian = model, jacobian
-        self.lower, self.upper = lower, upper
+    Parameters
+    ----------
+    data : (unit, point); points that are not finite are left out.
+    lower, upper : bounds, (parameter,).
+    least : points that a unit needs.
+
+    References
+    ----------
+    Dennis, Gay & Welsch (1981), ACM Transactions on Mathematical Software 7:348: what J J' leaves
+    out of the curvature, learned from the steps; here by symmetric updates of rank one.
+    """
+
+    tolerance = TOLERANCE
+    secant = False  # learn from the steps how the slopes change, where the residual is large
+
+    def __init__(self, data: np.ndarray, lower: np.ndarray, upper: np.ndarray, least: int) -> None:
+        self.lower, self.upper, self.least = lower, upper, least
         self.present = np.isfinite(data)
         self.complete = bool(self.present.all())
         self.data = np.where(self.present, data, 0)
+
+    @abstractmethod
+    def residual(self, p: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Of the units ``rows`` with parameters (unit, parameter): (unit, point), 0 at gaps."""
+
+    @abstractmethod
+    def slopes(
+        self, p: np.ndarray, residual: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """J residual (unit, parameter), and J J' (unit, parameter, parameter)."""
 
     def descend(self, start: np.ndarray, max_steps: int) -> Solution:
         """Go downhill from one start per unit."""
         units, size = start.shape
         p = np.clip(start, self.lower, self.upper)
-        residual = self._residual(p, np.arange(units))  # (unit, point)
+        residual = self.residual(p, np.arange(units))  # (unit, point)
         sse = _squares(residual)
-        defined = np.isfinite(sse) & np.isfinite(p).all(1) & (self.present.sum(1) >= size)
+        defined = np.isfinite(sse) & np.isfinite(p).all(1) & (self.present.sum(1) >= self.least)
         exact = EXACT * _squares(self.data)
         gradient, scale = np.zeros((units, size)), np.zeros((units, size))
         curvature = np.zeros((units, size, size))
+        bend = np.zeros((units, size, size))  # of the bowl, beside its curvature
         damping, growth = np.full(units, FIRST_DAMPING), np.full(units, 2.0)
         converged = defined & (sse <= exact)
-        active = moved = np.flatnonzero(defined & ~converged)
+        active = np.flatnonzero(defined & ~converged)
+        # The units that have just moved, the steps that led there, and what is left there.
+        moved, came, left = active, np.zeros((active.size, size)), residual[active]
         for _ in range(max_steps):
             if not active.size:
                 break
-            gradient[moved], curvature[moved] = self._slopes(p[moved], residual[moved], moved)
+            new_gradient, new_curvature = self.slopes(p[moved], left, moved)
+            if self.secant:
+                turn = new_gradient - gradient[moved] - _times(new_curvature, came)
+                bend[moved] = _bent(bend[moved], turn, came)
+            gradient[moved], curvature[moved] = new_gradient, new_curvature
             broken = moved[~np.isfinite(curvature[moved]).all((1, 2))]
-            active = np.setdiff1d(active, broken)
+            active = np.setdiff1d(active, broken) if broken.size else active
             scale[moved] = np.fmax(scale[moved], np.diagonal(curvature[moved], 0, 1, 2))
-            trial, predicted = self._step(
-                p[active], gradient[active], curvature[active], scale[active], damping[active]
-            )
-            new_residual = self._residual(trial, active)
+            bowl = curvature[active] + bend[active] if self.secant else curvature[active]
+            here, spread = p[active], scale[active]
+            trial, predicted = self._step(here, gradient[active], bowl, spread, damping[active])
+            new_residual = self.residual(trial, active)
             new_sse = _squares(new_residual)
-            gain = np.nan_to_num(sse[active] - new_sse, nan=-np.inf, neginf=-np.inf)
+            gain = np.where(np.isfinite(new_sse), sse[active] - new_sse, -np.inf)
             better = (gain > 0) & (predicted > 0)
-            small = TOLERANCE * sse[active]
-            root = np.sqrt(scale[active])
+            small = self.tolerance * sse[active]
             length, reach = (
-                np.linalg.norm(root * v, axis=1) for v in (trial - p[active], p[active])
+                np.sqrt(np.einsum("us,us,us->u", spread, v, v)) for v in (trial - here, here)
             )
             done = (
                 (better & (new_sse <= exact[active]))
                 | ((predicted <= small) & (abs(gain) <= small))
-                | (length <= TOLERANCE * reach)
+                | (length <= self.tolerance * reach)
             )
             ratio = gain / np.where(better, predicted, np.inf)
             factor = np.where(better, np.fmax(1 / 3, 1 - (2 * ratio - 1) ** 3), growth[active])
             damping[active] = np.clip(damping[active] * factor, *DAMPINGS)
             growth[active] = np.where(better, 2, 2 * growth[active])
-            moved = active[better]
-            p[moved], sse[moved] = trial[better], new_sse[better]
-            residual[moved] = new_residual[better]
+            p[active[better]], sse[active[better]] = trial[better], new_sse[better]
             converged[active[done]] = True
-            moved = active[better & ~done]
+            going_on = better & ~done
+            moved, came, left = active[going_on], (trial - here)[going_on], new_residual[going_on]
             active = active[~done]
         return Solution(
             np.where(defined[:, None], p, np.nan), np.where(defined, sse, np.nan), converged
         )
-
-    def solve_linear(self, start: np.ndarray, linear: int) -> np.ndarray:
-        """The start with the best of its first parameters for the others."""
-        p = np.clip(start, self.lower, self.upper)
-        basis = self.jacobian(p)[:, :linear] * self.present[:, None]
-        normal, projected = basis @ basis.swapaxes(1, 2), (basis @ self.data[..., None])[..., 0]
-        ridge = RIDGE * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(linear)
-        good = np.flatnonzero(np.isfinite(normal).all((1, 2)) & (ridge.max((1, 2)) > 0))
-        solved = np.linalg.solve((normal + ridge)[good], projected[good][..., None])[..., 0]
-        p[good, :linear] = solved
-        return p
-
-    def _residual(self, p: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore", invalid="ignore"):
-            residual = self.model(p) - self.data[rows]
-        return residual if self.complete else np.where(self.present[rows], residual, 0)
-
-    def _slopes(
-        self, p: np.ndarray, residual: np.ndarray, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """J residual (unit, parameter), and J J' (unit, parameter, parameter)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            slopes = self.jacobian(p)
-            if not self.complete:
-                slopes = np.where(self.present[rows, None], slopes, 0)
-            return (slopes @ residual[..., None])[..., 0], slopes @ slopes.swapaxes(1, 2)
 
     def _step(
         self,
@@ -209,11 +207,74 @@ class _Problem:
         both = free[:, :, None] & free[:, None, :]
         bowl = np.where(both, curvature, 0) / (root[:, :, None] * root[:, None, :])
         damped = bowl + damping[:, None, None] * np.eye(p.shape[1])
-        step = np.linalg.solve(damped, -slope[..., None])[..., 0] / root
+        step = _solved(damped, -slope) / root
         trial = np.clip(p + step, self.lower, self.upper)
         step = (trial - p) * root
-        predicted = -2 * (slope * step).sum(1) - (step * (bowl @ step[..., None])[..., 0]).sum(1)
+        predicted = -2 * (slope * step).sum(1) - (step * _times(bowl, step)).sum(1)
         return trial, predicted
+
+
+class _Problem(Downhill):
+    """A model and the data of some units."""
+
+    def __init__(
+        self,
+        model: Function,
+        jacobian: Function,
+        data: np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
+    ) -> None:
+        super().__init__(data, lower, upper, least=lower.size)
+        self.model, self.jacobian = model, jacobian
+
+    def solve_linear(self, start: np.ndarray, linear: int) -> np.ndarray:
+        """The start with the best of its first parameters for the others."""
+        p = np.clip(start, self.lower, self.upper)
+        basis = self.jacobian(p)[:, :linear] * self.present[:, None]
+        normal, projected = basis @ basis.swapaxes(1, 2), (basis @ self.data[..., None])[..., 0]
+        ridge = RIDGE * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(linear)
+        good = np.flatnonzero(np.isfinite(normal).all((1, 2)) & (ridge.max((1, 2)) > 0))
+        solved = np.linalg.solve((normal + ridge)[good], projected[good][..., None])[..., 0]
+        p[good, :linear] = solved
+        return p
+
+    def residual(self, p: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = self.model(p) - self.data[rows]
+        return residual if self.complete else np.where(self.present[rows], residual, 0)
+
+    def slopes(
+        self, p: np.ndarray, residual: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = self.jacobian(p)
+            if not self.complete:
+                slopes = np.where(self.present[rows, None], slopes, 0)
+            return (slopes @ residual[..., None])[..., 0], slopes @ slopes.swapaxes(1, 2)
+
+
+def _bent(bend: np.ndarray, turn: np.ndarray, came: np.ndarray) -> np.ndarray:
+    """A bend (unit, parameter, parameter) corrected so that the steps that came give the turn."""
+    miss = turn - _times(bend, came)
+    along = (miss * came).sum(1)
+    sure = abs(along) > SURE * np.linalg.norm(miss, axis=1) * np.linalg.norm(came, axis=1)
+    weight = np.divide(1, along, out=np.zeros(along.shape), where=sure)
+    return bend + weight[:, None, None] * miss[:, :, None] * miss[:, None, :]
+
+
+def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """x of (unit, i, j) times x = (unit, i). Of two parameters it is faster by hand."""
+    if right.shape[1] != 2:
+        return np.linalg.solve(matrix, right[..., None])[..., 0]
+    (a, b), (c, d) = np.moveaxis(matrix, 0, -1)
+    first, second = right.T
+    return np.stack([d * first - b * second, a * second - c * first], 1) / (a * d - b * c)[:, None]
+
+
+def _times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """(unit, i, j) times (unit, j)."""
+    return (matrix @ vector[..., None])[..., 0]
 
 
 def _squares(values: np.ndarray) -> np.ndarray:

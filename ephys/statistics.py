@@ -1,5 +1,6 @@
-"""How sure: intervals over units."""
+"""How sure: intervals over units, and over the repeats of a stimulus."""
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -37,10 +38,7 @@ def bootstrap_interval(
     ----------
     Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} is not between 0 and 1")
-    if resamples < 1:
-        raise ValueError(f"resamples={resamples} is below 1")
+    check_resampling(resamples, level)
     reduce = {"mean": _mean, "median": _median}[statistic]
     if not values.sizes[dim]:
         values = values.pad({dim: (0, 1)})  # one unit without a value
@@ -48,17 +46,116 @@ def bootstrap_interval(
     data = units_first.values.astype(float)
     rng = np.random.default_rng(seed)
     drawn = []
-    chunk = max(1, CHUNK_VALUES // max(data.size, 1))
-    for start in range(0, resamples, chunk):
-        rows = rng.integers(len(data), size=(min(chunk, resamples - start), len(data)))
+    for size in portions(resamples, data.size):
+        rows = rng.integers(len(data), size=(size, len(data)))
         drawn.append(_means(data, rows) if statistic == "mean" else _median(data[rows], axis=1))
-    tail = (1 - level) / 2
-    low, high = _quantiles(np.concatenate(drawn), (tail, 1 - tail))
+    low, high = percentile_interval(np.concatenate(drawn), level)
     of_units = [name for name, c in values.coords.items() if dim in c.dims]
     template = units_first.drop_vars(of_units).isel({dim: 0})
     results = {"estimate": reduce(data, axis=0), "low": low, "high": high}
     dataset = xr.Dataset({name: template.copy(data=result) for name, result in results.items()})
     return dataset.assign(count=template.copy(data=np.isfinite(data).sum(0)))
+
+
+def bootstrap_over(
+    responses: xr.DataArray,
+    measure: Callable[[xr.DataArray], xr.DataArray],
+    dim: str = "phase",
+    *,
+    independent: bool = False,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """A measure of each unit, with its percentile bootstrap interval over repeats of the stimuli.
+
+    The entries of ``dim`` are drawn with replacement, as many as there are, the same for all units,
+    and measured anew. The interval says how far the measure depends on which of them were shown.
+
+    Phases evenly around the circle are no random draw: they leave less to chance than as many
+    random phases would, and the interval is too wide rather than too narrow. Of few entries it is
+    too narrow: of n, the variance of a mean is taken (n - 1) / n times too small. A measure that
+    noise can only enlarge (a selectivity index near 0) is so once more in every draw, and its
+    interval lies too high. It is not for angles, of which quantiles mean nothing.
+
+    Parameters
+    ----------
+    responses : with ``dim`` and any others: ``grid(responses, "orientation", "phase")``. A dask
+        array is computed here.
+    measure : takes such an array, without the coordinate of ``dim``, since values that were drawn
+        twice are on no circle, and gives one without ``dim``: ``lambda drawn:
+        gosi(drawn.mean("phase"))``.
+    dim : of the repeats: the phases, or images, or presentations.
+    independent : draw anew for every condition (all dimensions but ``dim`` and ``unit``). For
+        presentations of stimuli to a noisy model, where the third of one stimulus has nothing to
+        do with the third of another; else what stands at one place of ``dim`` stays together.
+    level, resamples, seed : as in :func:`bootstrap_interval`. All resamples of the measure are in
+        memory at once; of more units than that allows, give some at a time: the draws are the same.
+
+    Returns
+    -------
+    ``estimate``, ``low`` and ``high`` as the measure gives them, and ``defined``, the share of the
+    resamples of which the measure was not NaN; the others are left out. All NaN where the estimate
+    is.
+
+    Raises
+    ------
+    ValueError : for fewer than two entries of ``dim``, a measure that leaves ``dim``, and a level
+        or resamples out of range.
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 8 and 13.
+    """
+    check_resampling(resamples, level)
+    count = responses.sizes[dim]
+    if count < 2:
+        raise ValueError(f"{dim} has {count} entry; resampling takes two or more")
+    along = [name for name, c in responses.coords.items() if dim in c.dims]
+    conditions = [name for name in responses.dims if name not in (dim, "unit")]
+    shown = responses.drop_vars(along).transpose(*conditions, dim, ...).compute()
+    estimate = measure(shown)
+    if dim in estimate.dims:
+        raise ValueError(f"the measure leaves {dim}; it has to take it away, by a mean, say")
+    estimate = estimate.transpose(*(d for d in responses.dims if d in estimate.dims), ...)
+    shape = shown.shape[: len(conditions)] if independent else (1,) * len(conditions)
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((resamples, *estimate.shape))
+    for draw in range(resamples):
+        rows = rng.integers(count, size=(*shape, count))
+        if "unit" in shown.dims:
+            rows = rows[..., None]
+        sample = shown.copy(data=np.take_along_axis(shown.values, rows, len(conditions)))
+        drawn[draw] = measure(sample).transpose(*estimate.dims).values
+    defined = np.isfinite(estimate)
+    ends = zip(("low", "high"), percentile_interval(drawn, level), strict=True)
+    interval = {name: estimate.copy(data=end).where(defined) for name, end in ends}
+    share = estimate.copy(data=np.isfinite(drawn).mean(0)).where(defined)
+    return xr.Dataset({"estimate": estimate, **interval, "defined": share.assign_attrs(units="1")})
+
+
+def percentile_interval(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high quantiles of a statistic's resamples, along their first axis.
+
+    Resamples of which the statistic is undefined are left out; NaN where there are no others.
+    """
+    tail = (1 - level) / 2
+    low, high = _quantiles(drawn, (tail, 1 - tail))
+    return low, high
+
+
+def portions(count: int, values: int) -> Iterator[int]:
+    """Sizes of the portions of ``count`` draws, of so many values each, that memory bears."""
+    most = max(1, CHUNK_VALUES // max(values, 1))
+    yield from (min(most, count - start) for start in range(0, count, most))
+
+
+def check_resampling(resamples: int, level: float) -> None:
+    """Refuse, with a ValueError, no resamples, and an interval that covers nothing or all."""
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} is not between 0 and 1")
+    if resamples < 1:
+        raise ValueError(f"resamples={resamples} is below 1")
 
 
 def _means(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -294,7 +294,7 @@ def _best_curves(
 ) -> tuple[np.ndarray, ...]:
     """Kernel of ``_at_best``: of (unit, *asked, *others) the (unit, *asked), and the others."""
     curves = table.reshape(*table.shape[: table.ndim - len(axes)], -1)  # (unit, *asked, condition)
-    peak = judged.reshape(len(judged), -1)  # (unit, condition)
+    peak = judged.reshape(len(judged), math.prod(judged.shape[1:]))  # (unit, condition)
     best = np.where(np.isnan(peak), -np.inf, peak).argmax(-1)  # (unit,)
     chosen = np.take_along_axis(curves, np.expand_dims(best, tuple(range(1, curves.ndim))), -1)
     places = np.unravel_index(best, [len(axis) for axis in axes])

@@ -19,15 +19,18 @@ ROWS = [
     {"stimuli", "models", "responses"},
     {"ranks", "electrodes", "tracing", "receptive_field", "cropping", "recording", "mapping"}
     | {"tuning", "selectivity", "contrast", "statistics", "reference"}
-    | {"fits", "shapes", "solver"}
+    | {"fits", "shapes", "solver", "curve_fits", "curve_shapes", "separable"}
     | {"frequency", "modulation", "suppression"}
+    | {"permutation", "multiple_comparisons", "responsiveness"}
     | {"waves", "photometry", "verification", "macaque_v1"},
-    {"figures", "report", "overview", "analysis", "experiment", "export"}
+    {"figures", "report", "overview", "measures", "analysis", "experiment", "export"}
     | {*("catalog", "contact_sheet", "panels")},
     {"cli", "__main__"},
 ]
 MEASURES = {"responses", "tuning", "selectivity", "contrast", "statistics", "reference"} | {
     *("fits", "shapes", "solver", "frequency", "modulation", "suppression", "macaque_v1"),
+    *("curve_fits", "curve_shapes", "separable"),
+    *("permutation", "multiple_comparisons", "responsiveness", "measures"),
 }
 
 

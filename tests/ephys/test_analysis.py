@@ -17,14 +17,23 @@ from ephys.analysis import (
     analyze,
     contrast_figure,
     example_stimuli,
+    is_about_macaque,
+    macaque_properties,
     orientation_curves,
     plot,
     population_table,
+    property_table,
+    responding,
     unit_table,
     varies_contrast,
 )
+from ephys.macaque_v1 import score
+from ephys.measures import protocol_measures
+from ephys.reference import distributions
+from ephys.report import UNIT
 from ephys.responses import create_store
 from ephys.stimuli import grating
+from ephys.stimuli.protocols import marques2020
 from ephys.visual_field import VisualField
 
 CONTRASTS = np.array([0.02, 0.1, 0.5, 0.9])  # of which the last three are the paper's
@@ -247,7 +256,8 @@ def test_every_measure_has_its_row_for_each_baseline_range_and_contrast(
     of_unit = itertools.product(
         BASELINES, ["all", "paper"], [*SLOPES, *RATIOS, "separability"], [None]
     )
-    keys = population[["baseline", "contrasts", "measure", "contrast"]]
+    own = population[~population["measure"].str.startswith(UNIT)]
+    keys = own[["baseline", "contrasts", "measure", "contrast"]]
     found = [
         (baseline, contrasts, measure, None if np.isnan(contrast) else contrast)
         for baseline, contrasts, measure, contrast in keys.itertuples(index=False)
@@ -256,7 +266,8 @@ def test_every_measure_has_its_row_for_each_baseline_range_and_contrast(
 
 
 def test_units_without_a_measure_are_not_counted(population: pd.DataFrame) -> None:
-    counts = chosen(population, baseline="raw", contrasts="all").groupby("measure")["count"]
+    own = population[~population["measure"].str.startswith(UNIT)]
+    counts = chosen(own, baseline="raw", contrasts="all").groupby("measure")["count"]
     assert counts.min().to_dict() == counts.max().to_dict()
     assert counts.min().to_dict() == {
         measure: COUNT if measure == "amplitude" else COUNT - 1
@@ -271,13 +282,31 @@ def test_the_population_is_summed_up_from_its_units(
     suffix = "" if baseline == "raw" else "_above_blank"
     rows = chosen(population, baseline=baseline, contrasts="all")
     rows = rows[rows["contrast"].isna() | (rows["contrast"] == CONTRASTS.max())]
-    for _, row in rows.iterrows():
+    for _, row in rows[~rows["measure"].str.startswith(UNIT)].iterrows():
         values = units[row["measure"] + suffix]
         for statistic in ("mean", "median"):
             expected = getattr(values, statistic)()  # pandas leaves NaN out
             assert row[statistic] == pytest.approx(expected)
             assert values.min() <= row[f"{statistic}_low"] <= row[statistic]
             assert row[statistic] <= row[f"{statistic}_high"] <= values.max()
+
+
+def test_the_physiologists_measures_stand_beside_and_are_summed_up(
+    units: pd.DataFrame, population: pd.DataFrame
+) -> None:
+    measures = protocol_measures(responses())
+    assert {"naka_rushton_exponent", "naka_rushton_c50"} <= set(measures)
+    for name, values in measures.items():
+        if not str(name).startswith("preferred"):  # of which the table has its own
+            np.testing.assert_array_equal(units[str(name)], values)
+    rows = {row["measure"]: row for row in population.to_dict("records")}
+    exponent = rows[f"{UNIT}naka_rushton_exponent"]
+    assert exponent["baseline"] == "raw"
+    # Where a response does not saturate, what is fitted is a guess.
+    free = (units["naka_rushton_extrapolated"] == 0) & (units["naka_rushton_at_bound"] == 0)
+    fitted = units["naka_rushton_exponent"].notna()
+    assert exponent["count"] == (fitted & free).sum() < fitted.sum()
+    assert rows[f"{UNIT}naka_rushton_r_squared"]["count"] == fitted.sum()
 
 
 def test_the_papers_range_is_that_of_its_contrasts_alone(population: pd.DataFrame) -> None:
@@ -568,3 +597,52 @@ def test_without_its_photographs_a_run_is_analyzed_all_the_same(tmp_path: Path) 
     analyze(run)
     assert (run / "figures" / "contrast_invariance.png").is_file()
     assert pd.read_csv(run / "units.csv")["best_file"][0] in files
+
+
+# Beside macaque V1.
+
+
+def properties(response: list[float]) -> xr.Dataset:
+    """Of every property 0, 1, 2, ...; and this response above the blank, for every study."""
+    names = {cells.attrs["study"]: name for name, cells in distributions().items()}
+    values = {name: ("unit", np.arange(len(response), dtype=float)) for name in distributions()}
+    return xr.Dataset(values | {f"response_{study}": ("unit", response) for study in names})
+
+
+def test_only_units_that_respond_enough_for_a_study_enter() -> None:
+    found = responding(properties([4.9, 5.0, 5.1, 6.0]))
+    assert list(found) == list(distributions())
+    for values in found.values():
+        np.testing.assert_array_equal(values, [np.nan, np.nan, 2, 3])
+
+
+def test_medians_of_properties_are_over_units_that_enter() -> None:
+    found = properties([4.0, 9.0, 9.0, 9.0])
+    table = property_table(found, seed=0).set_index("measure")
+    assert list(table.index) == list(distributions())
+    assert (table["count"] == 3).all()
+    assert (table["median"] == 2).all()
+    assert (score(found)["units"] == 3).all()  # as many as are scored
+
+
+def test_stimuli_of_all_four_parts_are_about_the_animal() -> None:
+    shown = marques2020().table.set_coords(["part"])
+    assert is_about_macaque(shown)
+    assert not is_about_macaque(shown.isel(stimulus=shown["part"].values != "size"))
+    assert not is_about_macaque(responses())
+
+
+def test_a_layer_that_cannot_be_compared_is_told_and_has_no_score() -> None:
+    shown = marques2020().table
+    shown = shown.set_coords([str(name) for name in shown.data_vars])
+    silent = shown.assign(
+        response=(("stimulus", "unit"), np.zeros((shown.sizes["stimulus"], 2))),
+        blank=("unit", np.zeros(2)),
+    ).assign_coords(layer=("unit", ["dead", "dead"]))
+    with pytest.warns(UserWarning, match="dead is not compared with macaque V1: none of 2 units"):
+        found = macaque_properties(silent)
+    assert found.sizes["unit"] == 0
+    table = score(found)
+    assert (table["units"] == 0).all()
+    assert table["score"].isna().all()
+    assert (property_table(found, seed=0)["count"] == 0).all()

@@ -407,3 +407,24 @@ def test_the_images_and_the_model_are_left_as_they_were() -> None:
     assert torch.equal(images, noise(1, 16, 16))
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_several_positions_share_the_crop_that_holds_them_all() -> None:
+    model, images = seeded(nn.Sequential(nn.Conv2d(1, 2, 5, 2, 1), nn.ReLU())), noise(1, 40, 40)
+    geometries = survey(model, ["0"], images).geometries
+    near = np.hypot(*(geometries["0"].centers - (25, 21)).T) <= 4
+    sites = tuple(np.flatnonzero(near).tolist())
+    assert len(sites) == 13
+    crop = find_crop(model, {"0": sites}, geometries, images)
+    assert crop is not None
+    boxes = geometries["0"].boxes[near]
+    assert (crop.rows, crop.columns) == (slice(18, 32), slice(14, 28))
+    assert (crop.rows.stop, crop.columns.stop) == tuple(boxes[:, [1, 3]].max(0) + 1)
+    assert crop.holds(boxes)
+    assert not crop.holds(geometries["0"].boxes)
+    whole = answers(model, geometries, images)["0"][..., list(sites)]
+    part = answers(model, geometries, images[..., crop.rows, crop.columns])["0"]
+    found = crop.sites["0"]
+    assert isinstance(found, tuple)
+    bound = ROUNDING * float(whole.abs().max())
+    torch.testing.assert_close(part[..., list(found)], whole, rtol=0, atol=bound)

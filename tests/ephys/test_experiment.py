@@ -16,11 +16,15 @@ import xarray as xr
 from torch import Tensor, nn
 
 from ephys import experiment
-from ephys.experiment import estimate, probe
+from ephys.analysis import analyze
+from ephys.experiment import choose_readout, estimate, probe
+from ephys.macaque_v1 import Estimators, score, unit_properties
 from ephys.models.gabor_bank import GaborBank
 from ephys.models.input_format import InputFormat
+from ephys.recording import Near
+from ephys.reference import distributions
 from ephys.responses import open_store
-from ephys.stimuli import grating, protocols, sweep
+from ephys.stimuli import StimulusSet, grating, protocols, sweep
 from ephys.stimuli.protocols import (
     Battery,
     Protocol,
@@ -455,3 +459,52 @@ def test_an_estimate_refuses_what_the_experiment_would() -> None:
         estimate(Cells(), ["too_fine"])
     with pytest.raises(KeyError, match="no layer 'benk'"):
         estimate(Cells(), ["small"], layers=["benk"])
+
+
+# Beside the animal.
+
+
+def few_of(stimuli: StimulusSet) -> StimulusSet:
+    """A part of the gratings of Marques et al. that is still complete."""
+    table = stimuli.table
+    mapped = (table["part"] == "receptive_field").values
+    places = (abs(table["x"] - 0.5) <= 0.5) & (abs(table["y"] + 0.5) <= 0.5)
+    coarse = (table["orientation"] % 30 == 0) & (table["phase"] % 90 == 0)
+    return stimuli[np.where(mapped, places, coarse)]
+
+
+def test_the_default_readout_is_where_most_of_the_fixed_stimuli_are() -> None:
+    assert choose_readout(protocols.marques2020()) == Near(0.5, -0.5, 0.3)
+    assert choose_readout(protocols.marques2020_corrected()) == "center"
+    assert choose_readout(protocols.marques2020(), "map") == "map"
+    assert choose_readout(protocols.marques2020(), []) == []  # to be refused, and not replaced
+
+
+def test_one_command_puts_units_beside_the_animal(tmp_path: Path) -> None:
+    model = nn.Sequential(GaborBank(stride=3))
+    shape = InputFormat(channels=1, height_px=48, width_px=48, pixels_per_degree=15)
+    faithful = Protocol("faithful", "", "", few_of(protocols.marques2020()))
+    corrected = protocols.marques2020_corrected(field=shape.field)
+    both = [faithful, Protocol("corrected", "", "", few_of(corrected))]
+    run = probe(model, both, out=tmp_path / "run", layers=["0"], input_format=shape, seed=3)
+    looking = responses(run, "faithful")
+    assert (np.hypot(looking["rf_x"] - 0.5, looking["rf_y"] + 0.5) <= 0.3).all()
+    assert looking.attrs["centered"] == 0
+    scores = pd.read_csv(run / "macaque_v1.csv", dtype={"layer": str})
+    keys = ["protocol", "layer", "property"]
+    expected = itertools.product(["faithful", "corrected"], ["0"], distributions())
+    assert list(scores[keys].itertuples(index=False, name=None)) == list(expected)
+    units = pd.read_csv(run / "units.csv")
+    by_protocol: dict[str, Estimators] = {"faithful": "published", "corrected": "corrected"}
+    for name, estimators in by_protocol.items():
+        found = unit_properties(responses(run, name), estimators=estimators)
+        own = units[units["protocol"] == name]
+        assert len(own) == found.sizes["unit"] > 0
+        for measure in distributions():
+            np.testing.assert_allclose(own[measure], found[measure], rtol=1e-12)
+        by_hand = score(found, seed=3)
+        table = scores[scores["protocol"] == name].set_index("property")
+        for column in ("units", "defined", "similarity", "ceiling", "score", "low", "high"):
+            np.testing.assert_allclose(table[column], by_hand[column], rtol=1e-12)
+    analyze(run)
+    pd.testing.assert_frame_equal(scores, pd.read_csv(run / "macaque_v1.csv", dtype={"layer": str}))

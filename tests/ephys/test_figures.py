@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from ephys.figures import (
     contrast_colors,
@@ -18,10 +19,11 @@ from ephys.figures import (
     marginal_curves,
     overview_figure,
     position_map,
+    property_histograms,
     tuning_by_layer,
     tuning_curves,
 )
-from ephys.reference import parametric_tuning
+from ephys.reference import distributions, parametric_tuning
 
 CONTRASTS = np.array([0.1, 0.5, 0.9])
 ORIENTATIONS = np.arange(12) * 15.0
@@ -500,3 +502,50 @@ def test_nothing_of_an_overview_is_cut_off() -> None:
             assert box.y0 >= 0
             assert box.x0 >= -1
             assert box.y1 <= figure.bbox.height + 1
+
+
+# Beside the animal.
+
+
+def cells(counts: list[int], edges: list[float], units: str = "1") -> xr.DataArray:
+    sides = {"low": edges[:-1], "high": edges[1:]}
+    return xr.DataArray(
+        np.array(counts),
+        {side: ("bin", values, {"units": units}) for side, values in sides.items()},
+        ("bin",),
+        attrs={"long_name": "a property"},
+    )
+
+
+def test_histograms_are_shares_of_cells_and_of_units_in_the_same_bins() -> None:
+    published = {
+        "one": cells([1, 3], [0.0, 1.0, 2.0]),
+        "two": cells([2, 0, 2], [0.5, 1.0, 2.0, 4.0], "degree"),
+    }
+    layers = {
+        "a": xr.Dataset({name: ("unit", [-9.0, 0.5, 1.0, 7.0, np.nan]) for name in published}),
+        "b": xr.Dataset({name: ("unit", [np.nan]) for name in published}),
+    }
+    scores = {"a": {"one": 0.5, "two": 0.25}, "b": {"one": np.nan, "two": np.nan}}
+    figure = property_histograms(layers, published, scores=scores)
+    one, two = figure.axes[:2]
+    stairs = [[p for p in ax.patches if isinstance(p, StepPatch)] for ax in (one, two)]
+    values = [[steps.get_data()[0] for steps in own] for own in stairs]
+    np.testing.assert_allclose(values[0], [[1 / 4, 3 / 4], [2 / 4, 2 / 4]])  # none of b
+    np.testing.assert_allclose(values[1], [[2 / 4, 0, 2 / 4], [2 / 4, 1 / 4, 1 / 4]])
+    np.testing.assert_array_equal(stairs[1][0].get_data()[1], [0.5, 1, 2, 4])
+    assert [text.get_text() for text in one.texts] == ["0.50", "–"]
+    assert [text.get_text() for text in one.get_xticklabels()] == ["no", "yes"]
+    assert (one.get_xscale(), two.get_xscale()) == ("linear", "log")
+    assert two.get_xlabel() == "a property (degrees)"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["macaque V1", "a", "b"]
+    assert not any(ax.axison for ax in figure.axes[2:])
+
+
+def test_every_property_has_its_panel() -> None:
+    published = distributions()
+    units = xr.Dataset({name: ("unit", [1.0]) for name in published})
+    figure = property_histograms({"layer": units}, published)
+    assert len([ax for ax in figure.axes if ax.axison]) == len(published) == 15
+    assert all(not ax.texts for ax in figure.axes)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ephys import recording
 from ephys.models.input_format import InputFormat
-from ephys.recording import NAMED_READOUTS, TRIALS, Readout, record
+from ephys.recording import NAMED_READOUTS, TRIALS, Near, Readout, record
 from ephys.responses import open_store, write
 from ephys.stimuli import StimulusSet, blank, gabor, grating, sweep
 from ephys.stimuli.marques import marques_grating
@@ -705,6 +705,43 @@ def test_units_at_positions_are_recorded_each_with_its_own_stimulus(
         place = (float(one["rf_x"][0]), float(one["rf_y"][0])) if centered else (0.0, 0.0)
         expected = by_hand(model, layer, shown(STIMULI, FORMAT.field, *place))[:, :, row, column]
         np.testing.assert_allclose(one["response"], expected, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("crop", [True, False])
+def test_units_near_a_place_are_those_of_the_map_that_look_there(crop: bool) -> None:
+    model, layers, place = network(), ["first", "second"], Near(0.5, -0.25, 0.6)
+    everything = {"readout": "map", "centered": False}
+    whole = recorded(model, STIMULI, layers, **everything)
+    near = np.hypot(whole["rf_x"] - place.x, whole["rf_y"] - place.y) <= place.within
+    expected = whole.isel(unit=np.flatnonzero(near))
+    assert [of_layer(expected, layer).sizes["unit"] for layer in layers] == [4 * 19, 6 * 5]
+    found = recorded(model, STIMULI, layers, readout=place, crop=crop)
+    for name in ("layer", "channel", *PLACE):
+        np.testing.assert_array_equal(found[name], expected[name])
+    for layer in layers:
+        bound = rounding_of(model, layer)
+        for name in ("response", "blank"):
+            ours, theirs = of_layer(found, layer)[name], of_layer(expected, layer)[name]
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=bound)
+    assert [bool(one) for one in crops_of(found)] == [crop]  # a pass for all of them
+    assert found.attrs["readout"] == "within 0.6 degrees of (0.5, -0.25)"
+
+
+@pytest.mark.parametrize(
+    ("layers", "place", "message"),
+    [
+        (["first"], Near(1, -1, 0.01), r"layer 'first' looks within 0\.01 degrees of \(1, -1\)"),
+        (["second"], Near(9, 0, 1), r"layer 'second' looks .*; the nearest is 7\.31 degrees from"),
+        (["head"], Near(3, 4, 1), r"layer 'head' looks .*; the nearest is 5 degrees from there"),
+        (["first"], Near(0, 0, 0), r"Near\(x=0, y=0, within=0\) is no place, or not within more"),
+        (["first"], Near(math.nan, 0, 1), r"Near\(x=nan, .* is no place"),
+    ],
+)
+def test_a_place_at_which_nothing_looks_is_refused(
+    layers: list[str], place: Near, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        recorded(network(), STIMULI, layers, readout=place)
 
 
 def test_positions_can_be_an_array() -> None:

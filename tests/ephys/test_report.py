@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from ephys.report import SLOPES, answer, shown, summary, write_report
+from ephys.reference import distributions
+from ephys.report import SLOPES, answer, read_scores, shown, summary, write_report
 from ephys.responses import create_store
 
 LAYERS = ("encoder.gabor_bank", "encoder.normalization")
@@ -134,6 +135,7 @@ def write_run(
     model: str = "superres-divnormei",
     command: str = "ephys",
     notes: xr.Dataset | None = None,
+    scores: pd.DataFrame | None = None,
 ) -> Page:
     """The report of a run that holds these numbers."""
     (run / "figures").mkdir(parents=True)
@@ -150,6 +152,8 @@ def write_run(
         },
         {"model": model, "command": command, "model_sha256": "12ab" * 16, "note": ""},
     )
+    if scores is not None:
+        scores.to_csv(run / "macaque_v1.csv", index=False)
     if notes is not None:
         responses = responses.merge(notes)
     (run / "responses.zarr").mkdir()
@@ -435,6 +439,79 @@ def test_protocols_of_both_kinds_share_a_page_and_a_summary(tmp_path: Path) -> N
     assert [line.split(":")[0] for line in summary(table).splitlines() if ":" in line] == [
         *("contrast_invariance", "hue")
     ]
+
+
+# Beside the animal.
+
+
+def beside() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Medians and scores of two layers, every number its own; the second has no surround."""
+    medians, scores = [], []
+    for place, layer in enumerate(LAYERS):
+        for number, (name, cells) in enumerate(distributions().items()):
+            where = {"protocol": "marques", "layer": layer}
+            value = 0.01 * (20 * place + number)
+            nothing = place == 1 and name == "surround_diameter"
+            medians.append(row(name, 10 * place + number) | where | {"count": 0 if nothing else 9})
+            scores.append(
+                where
+                | {"property": name, "neurons": cells.attrs["neurons"]}
+                | {"units": 50 + number, "defined": 0 if nothing else 40 + number}
+                | {"similarity": value, "ceiling": 0.9, "score": 0.0 if nothing else value + 0.1}
+                | {"low": np.nan if nothing else value, "high": np.nan if nothing else value + 0.2}
+            )
+    return pd.DataFrame(medians), pd.DataFrame(scores)
+
+
+def test_each_layer_has_its_properties_beside_those_of_the_animal(tmp_path: Path) -> None:
+    medians, scores = beside()
+    page = write_run(tmp_path / "run", pd.concat([medians, population()]), scores=scores)
+    assert page.texts["h2"] == ["marques", "contrast_invariance", "Provenance"]
+    tables = page.table("property")
+    assert len(tables) == 2
+    for place, (heads, *rows) in enumerate(tables):
+        assert len(rows) == 15
+        first = dict(zip(heads, rows[0], strict=True))
+        assert first["property"] == "circular variance"
+        low, high = ("0.00", "0.20") if place == 0 else ("0.20", "0.40")
+        assert first["score"] == f"{0.2 * place + 0.1:.2f} [{low}, {high}]"
+        assert first["similarity"] == f"{0.2 * place:.2f}"
+        assert first["units"] == "40 of 50"
+        assert first["median"] == ("0 [-0.25, 0.25]" if place == 0 else "10 [9.75, 10.2]")
+        assert first["cells"] == "304"
+        # Of the 304 cells in the published histogram 136 are below 0.538 and 158 below 0.615.
+        assert first["median in"] == "0.538 to 0.615"
+        assert first["study"] == "[1]"
+    last = dict(zip(tables[1][0], tables[1][-1], strict=True))
+    assert (last["score"], last["median"], last["units"]) == ("0.00", "–", "0 of 64")
+    cited = [text for text in page.texts["li"] if "Journal" in text or "Vision" in text]
+    assert len(cited) == 5
+    assert cited[0].startswith("Ringach DL")
+    means = [text for text in page.texts["caption"] if "mean of the scores" in text]
+    assert [text.split()[-1] for text in means] == [
+        f"{part['score'].mean():.2f}" for _, part in scores.groupby("layer", sort=False)
+    ]
+
+
+def test_the_summary_beside_the_animal_has_a_line_per_property(tmp_path: Path) -> None:
+    medians, scores = beside()
+    table = pd.concat([population(), medians])
+    lines = summary(table, scores).splitlines()
+    assert lines[: len(summary(population()).splitlines())] == summary(population()).splitlines()
+    title, heads, *rows, mean = lines[-18:]
+    assert title.startswith("marques: score beside macaque V1")
+    assert heads.split() == list(LAYERS)
+    assert [line.split()[0] for line in rows] == list(distributions())
+    assert rows[1].split()[1:] == ["0.11", "[0.01,", "0.21]", "0.31", "[0.21,", "0.41]"]
+    assert rows[-1].split()[-1] == "0.00"  # and no interval
+    means = scores.groupby("layer", sort=False)["score"].mean()
+    assert mean.split()[-2:] == [f"{value:.2f}" for value in means]
+    assert len({len(line) for line in [heads, *rows, mean]}) == 1
+
+
+def test_a_run_without_the_animal_has_no_scores(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", population())
+    assert read_scores(tmp_path / "run").empty
 
 
 # What was shown.

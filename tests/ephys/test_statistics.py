@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from ephys.statistics import bootstrap_interval
+from ephys.modulation import f1_f0
+from ephys.selectivity import gosi
+from ephys.statistics import bootstrap_interval, bootstrap_over
 
 EPS = np.finfo(float).eps
 Statistic = Literal["mean", "median"]
@@ -288,3 +290,163 @@ def test_an_interval_over_a_dask_array_is_that_over_its_numbers(statistic: Stati
     interval = bootstrap_interval(values.chunk(unit=2), statistic=statistic, seed=8)
     assert not interval.chunks  # computed: it needs all units
     xr.testing.assert_identical(interval, bootstrap_interval(values, statistic=statistic, seed=8))
+
+
+# Over the repeats of the stimuli.
+
+
+def shown(values: np.ndarray | list, dims: str = "unit phase") -> xr.DataArray:
+    return xr.DataArray(np.asarray(values, float), dims=dims.split())
+
+
+def over_phase(drawn: xr.DataArray) -> xr.DataArray:
+    return drawn.mean("phase")
+
+
+def contrast_of(drawn: xr.DataArray) -> xr.DataArray:
+    """The mean of the last condition over that of the first."""
+    return (drawn.isel(orientation=-1) - drawn.isel(orientation=0)).mean("phase")
+
+
+def test_of_two_phases_every_quantile_of_the_mean_is_known() -> None:
+    wide = bootstrap_over(shown([[0, 1]]), over_phase, level=0.8)
+    narrow = bootstrap_over(shown([[0, 1]]), over_phase, level=0.2)
+    assert ends(wide) == (0, 0.5, 1)
+    assert ends(narrow) == (0.5, 0.5, 0.5)
+    assert wide["defined"] == 1
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_the_interval_over_phases_covers_a_measure_as_often_as_it_says(independent: bool) -> None:
+    """500 units that answer two orientations at 12 random phases each, the second by 1 more."""
+    experiments, count, resamples = 500, 12, 1000
+    values = np.random.default_rng(101).normal(size=(experiments, 2, count))
+    values[:, 1] += 1
+    interval = bootstrap_over(
+        shown(values, "unit orientation phase"),
+        contrast_of,
+        independent=independent,
+        resamples=resamples,
+    )
+    # As of a mean over units, of t; with degrees of freedom of the pairs, or of either.
+    half = stats.norm.ppf(0.975) * np.sqrt((count - 1) / count)
+    expected = 1 - 2 * stats.t.sf(half, (1 + independent) * (count - 1))
+    error = 4 * np.sqrt(expected * (1 - expected) * (1 / experiments + 1 / resamples))
+    # The sum of few draws is flatter than the normal: its kurtosis, -1.2 / count at the most,
+    # moves a tail by kurtosis / 24 (z^3 - 3 z) pdf(z).
+    flat = 2 * 1.2 / count / 24 * (1.96**3 - 3 * 1.96) * stats.norm.pdf(1.96)
+    covered = ((interval["low"] <= 1) & (interval["high"] >= 1)).mean().item()
+    assert covered == pytest.approx(expected, abs=error + flat)
+
+
+def test_phases_evenly_around_the_circle_leave_less_to_chance() -> None:
+    """Of cosines of any phase, all means are 0, and no interval misses that."""
+    phases = np.arange(0, 360, 45)
+    shifts = np.random.default_rng(102).uniform(0, 360, size=(50, 1))
+    interval = bootstrap_over(shown(np.cos(np.deg2rad(phases - shifts))), over_phase)
+    assert (interval["low"] < -0.2).all()
+    assert (interval["high"] > 0.2).all()
+    np.testing.assert_allclose(interval["estimate"], 0, atol=8 * EPS)
+
+
+def test_what_stands_at_one_place_stays_together_unless_drawn_apart() -> None:
+    """Two orientations that are answered alike at every phase."""
+    one = np.random.default_rng(103).normal(size=(3, 1, 9))
+    values = shown(np.repeat(one, 2, axis=1), "unit orientation phase")
+    together = bootstrap_over(values, contrast_of, seed=1)
+    assert (together["low"] == 0).all()
+    assert (together["high"] == 0).all()
+    apart = bootstrap_over(values, contrast_of, independent=True, seed=1)
+    assert (apart["low"] < 0).all()
+    assert (apart["high"] > 0).all()
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_all_units_see_the_same_draws(independent: bool) -> None:
+    values = np.random.default_rng(104).normal(size=(2, 9))
+    both = shown(np.stack([values, 8 - values]), "unit orientation phase")
+    of_both = bootstrap_over(both, over_phase, independent=independent)
+    for end, other in (("low", "high"), ("high", "low")):
+        sums = of_both[end][0] + of_both[other][1]
+        np.testing.assert_allclose(sums, 8, atol=9 * 8 * EPS)
+    alone = bootstrap_over(both.isel(unit=[1]), over_phase, independent=independent)
+    xr.testing.assert_allclose(of_both.isel(unit=[1]), alone, rtol=0, atol=9 * 8 * EPS)
+
+
+def test_the_interval_of_a_selectivity_index_is_scipys() -> None:
+    resamples, orientations = 1500, np.arange(0, 180, 45.0)
+    values = np.random.default_rng(105).gamma(2, size=(4, 11)) * np.array([[1], [2], [4], [2]])
+    curve = shown(values, "orientation phase").assign_coords(orientation=orientations)
+    ours = bootstrap_over(curve, lambda r: gosi(r.mean("phase")), resamples=resamples)
+
+    def index(*rates: np.ndarray, axis: int) -> np.ndarray:
+        means = [r.mean(axis) for r in rates]
+        return np.hypot(means[0] - means[2], means[1] - means[3]) / sum(means)
+
+    reference = stats.bootstrap(
+        tuple(values),
+        index,
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(9),
+    )
+    drawn = np.asarray(reference.bootstrap_distribution)
+    for name, tail in (("low", 0.025), ("high", 0.975)):
+        ranks = 5 * np.sqrt(2 * tail * (1 - tail) / resamples)  # of the difference of two
+        below, above = np.quantile(drawn, [max(tail - ranks, 0), min(tail + ranks, 1)])
+        assert below <= ours[name].item() <= above
+    assert ours["estimate"].item() == pytest.approx(float(index(*values, axis=-1)), rel=16 * EPS)
+    assert ours["low"].attrs["long_name"] == "global orientation selectivity index"
+
+
+def test_dimensions_may_come_in_any_order_and_stay() -> None:
+    values = shown(np.random.default_rng(106).normal(size=(5, 3, 7)), "unit orientation phase")
+    values = values.assign_coords(orientation=[0, 60, 120], channel=("unit", np.arange(5)))
+    interval = bootstrap_over(values, over_phase, resamples=50)
+    assert interval["low"].dims == interval["estimate"].dims == ("unit", "orientation")
+    assert set(interval.coords) == {"orientation", "channel"}
+    turned = bootstrap_over(
+        values.transpose("phase", "unit", "orientation"), over_phase, resamples=50
+    )
+    xr.testing.assert_allclose(
+        turned.transpose("unit", "orientation"), interval, rtol=0, atol=28 * EPS
+    )
+    lazy = bootstrap_over(values.chunk(unit=2), over_phase, resamples=50)
+    xr.testing.assert_identical(lazy, interval)
+
+
+def test_draws_that_have_no_measure_are_left_out_and_their_share_is_told() -> None:
+    # One draw in four of the first unit is 0 and has no measure; none of the second has one.
+    interval = bootstrap_over(
+        shown([[0, 1], [0, 0]]), lambda r: over_phase(r).where(over_phase(r) > 0)
+    )
+    assert interval["defined"][0].item() == pytest.approx(0.75, abs=5 * np.sqrt(3 / 16 / 1000))
+    assert ends(interval.isel(unit=0)) == (0.5, 0.5, 1)
+    assert interval.isel(unit=1).to_array().isnull().all()
+    # Nor is there an interval around what is not defined, though draws be.
+    interval = bootstrap_over(shown([[0, 1]]), lambda r: over_phase(r).where(over_phase(r) != 0.5))
+    assert interval.to_array().isnull().all()
+
+
+def test_a_seed_gives_the_same_interval_over_phases_and_another_another() -> None:
+    values = shown(np.random.default_rng(107).normal(size=(5, 9)))
+    one, same, other = (bootstrap_over(values, over_phase, resamples=99, seed=s) for s in (1, 1, 2))
+    xr.testing.assert_identical(one, same)
+    assert (one["low"] != other["low"]).any()
+
+
+def test_what_cannot_be_resampled_is_refused() -> None:
+    values = shown(np.ones((2, 8))).assign_coords(phase=np.arange(0, 360, 45.0))
+    with pytest.raises(ValueError, match="phase has 1 entry; resampling takes two or more"):
+        bootstrap_over(values.isel(phase=[0]), over_phase)
+    with pytest.raises(ValueError, match="the measure leaves phase"):
+        bootstrap_over(values, lambda r: 2 * r)
+    assert (f1_f0(values) < 8 * EPS).all()
+    with pytest.raises(ValueError, match="phase runs 0 to 7"):  # what is drawn is on no circle
+        bootstrap_over(values, f1_f0)
+    with pytest.raises(ValueError, match="level=2 is not"):
+        bootstrap_over(values, over_phase, level=2)
+    with pytest.raises(ValueError, match="resamples=0 is below 1"):
+        bootstrap_over(values, over_phase, resamples=0)

@@ -1,0 +1,420 @@
+"""What a physiologist would report of each unit, chosen by what the stimuli vary.
+
+======================= ======================================== ==================================
+kind of set             what varies                              measures
+======================= ======================================== ==================================
+orientation             orientation of gratings; at most their   osi, gosi, orthogonal_ratio,
+                        spatial frequency and phase besides      half_width, half_width_0707,
+                                                                 f1_f0, cell_class, von_mises
+spatial_frequency *     spatial frequency; orientation or        low_cut, high_cut, bandwidth,
+                        direction, phase, time                   band, log_gaussian
+contrast                contrast; all of the above               naka_rushton, supersaturating
+size *                  diameter; as contrast                    suppression_index,
+                                                                 summation_field,
+                                                                 surround_diameter,
+                                                                 difference_of_gaussians,
+                                                                 ratio_of_gaussians
+direction               direction and time of drifting gratings; dsi, gdsi, f1_f0, cell_class,
+                        spatial frequency, phase                 von_mises, of two lobes
+surround *              ``part`` and angle of the surround of    surround_suppression_iso and
+                        center_surround                          _cross, iso_minus_cross
+cross_orientation *     contrast and mask_contrast of plaids at  cross_orientation_index,
+                        right angles                             maximal_inhibition, normalization
+natural_images          photographs                              lifetime_sparseness
+======================= ======================================== ==================================
+
+and of all but the last the parameters of the largest mean response in the whole table, at which the
+others are measured: ``preferred_orientation``, ``preferred_diameter``, ... What is measured along
+has four values or more. Gratings that vary in spatial frequency and in orientation or direction
+are of both kinds; of those that vary in contrast or diameter too, only that is measured. Functions
+are fitted (:mod:`ephys.curve_fits`) where there are more points than parameters.
+
+Responses are means over phases and frames (F0), which of a linear unit are nothing: record it after
+its rectification. Measures of the kinds with * are of the response above the blank, as
+physiologists subtract what a cell fires anyway where they ask what a stimulus adds; the others, and
+the fit of the normalization model, are of the response as it is: circular variance and F1/F0 are
+defined of rates, and the functions of contrast and orientation have a baseline of their own. The
+attribute ``baseline`` of a measure says which. The blank is also the response to contrast 0, where
+that was not shown.
+
+What differs by no more than rounding does not differ: a mean that is as near to the blank's is the
+blank's, and a curve that varies as little is flat. Without that, the mean over phases of a linear
+unit, which is 0, would be tuned by its rounding.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from ephys import curve_fits, frequency, suppression
+from ephys.modulation import f1_f0, simple_or_complex
+from ephys.responses import BLOCK_VALUES
+from ephys.selectivity import dsi, gdsi, gosi, lifetime_sparseness, orthogonal_ratio, osi
+from ephys.tuning import check_circle, half_width, preferred, tuning_curve
+
+# Of the largest response of a unit: a thousand units in the last place of float32, by which the
+# recorder too lets answers differ.
+ROUNDING = 1000 * float(np.finfo(np.float32).eps)
+RAW, ABOVE_BLANK = "raw", "above blank"
+PERIODS = {"orientation": 180.0, "direction": 360.0}
+TUNED = ("orientation", "direction", "spatial_frequency", "diameter", "center_diameter")
+ABOVE = ("spatial_frequency", "diameter", "center_diameter")  # preferred by what exceeds the blank
+WORDS = {
+    "cell_class": ("simple",),
+    "band": ("low-pass", "band-pass", "high-pass", "all-pass"),
+}
+
+Measures = dict[str, xr.DataArray]
+
+
+def protocol_measures(responses: xr.Dataset) -> xr.Dataset:
+    """The measures that apply to responses to one protocol, a value per unit each.
+
+    Parameters
+    ----------
+    responses : of one layer, with ``blank``: a numpy array, which is measured some units at a time,
+        or a dask array, of which nothing is read.
+
+    Returns
+    -------
+    Along ``unit``, with its coordinates. Every measure has ``long_name``, ``units`` and
+    ``baseline``, and one that is an angle on a circle its ``period``. Those of a fit begin with the
+    name of the function; its flags (``converged``, ``at_bound``, ``extrapolated``) are 1 or 0.
+    NaN, or an empty word, is what is not defined: everything, of a unit that answers all as it
+    answers the blank. Nothing for stimuli that are of no kind: that vary something else too, are no
+    grid, are in parts, or do not go evenly around their circles.
+
+    Raises
+    ------
+    KeyError : for responses without the blank.
+    """
+    if "blank" not in responses:
+        raise KeyError("there is no response to the blank, which others are told from; record it")
+    found = kinds(responses)
+    units = {name: c for name, c in responses.coords.items() if c.dims == ("unit",)}
+    blocks = [_measured(block, found) for block in _blocks(responses)]
+    measures = blocks[0] if len(blocks) == 1 else xr.concat(blocks, "unit")
+    return measures.assign_coords(units)
+
+
+def kinds(responses: xr.Dataset) -> list[str]:
+    """The kinds of set that the stimuli are, by their parameters alone."""
+    shown = {name: c for name, c in responses.coords.items() if c.dims == ("stimulus",)}
+    values = {str(name): np.unique(c.values).size for name, c in shown.items()}
+    varied = {name for name, count in values.items() if count > 1}
+    if values.get("family") != 1:
+        return []
+    silent = {
+        "response": (("stimulus", "unit"), np.zeros((responses.sizes["stimulus"], 1))),
+        "blank": ("unit", np.zeros(1)),
+    }
+    family = str(responses["family"].values[0])
+    table = xr.Dataset(silent, shown)
+    return [
+        name
+        for name, kind in KINDS.items()
+        if family in kind.families
+        and all(values.get(name, 0) >= kind.least for name in kind.along)
+        and (kind.beside is None or varied <= kind.along | kind.beside)
+        and _accepted(kind, table)
+    ]
+
+
+def population_measures(measures: xr.Dataset) -> Measures:
+    """What of the measures has a mean or a median over units, ``(unit)`` each.
+
+    Not preferred angles, which go around a circle; and of words one measure each,
+    ``"band: low-pass"``: 1 for the units that are, 0 for those that are something else.
+    """
+    found: Measures = {}
+    for name, values in measures.data_vars.items():
+        if name in WORDS:
+            for word in WORDS[str(name)]:
+                share = (values == word).astype(float).where(values != "")
+                found[f"{name}: {word}"] = share.assign_attrs(values.attrs)
+        elif "period" not in values.attrs:
+            found[str(name)] = values
+    return found
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of set of stimuli.
+
+    Parameters
+    ----------
+    families : of the stimuli.
+    along : parameters that have to vary.
+    beside : those that may vary too; None for any.
+    measure : gives the measures.
+    least : values of each parameter ``along``.
+    """
+
+    families: tuple[str, ...]
+    along: Set[str]
+    beside: Set[str] | None
+    measure: Callable[[xr.Dataset], Measures]
+    least: int = 4
+
+
+def _of_orientation(responses: xr.Dataset) -> Measures:
+    curve = _curve(responses, "orientation")
+    found = {
+        "osi": osi(curve),
+        "gosi": gosi(curve),
+        "orthogonal_ratio": orthogonal_ratio(curve),
+        "half_width": half_width(curve),
+        "half_width_0707": half_width(curve, level=1 / np.sqrt(2)),
+        **_modulation(responses, "phase", 360.0),
+        **_fitted("von_mises", curve_fits.fit_von_mises, curve, 4, period=180.0),
+    }
+    return _preferred(responses) | _described(found, RAW)
+
+
+def _of_direction(responses: xr.Dataset) -> Measures:
+    curve = _curve(responses, "direction")
+    (frequency_hz,) = np.unique(responses["temporal_frequency"].values)
+    two_lobes = partial(curve_fits.fit_von_mises, dim="direction", lobes=2, period=360.0)
+    found = {
+        "dsi": dsi(curve),
+        "gdsi": gdsi(curve),
+        **_modulation(responses, "time", 1 / frequency_hz if frequency_hz else np.inf),
+        **_fitted("von_mises", two_lobes, curve, 5, period=360.0),
+    }
+    return _preferred(responses) | _described(found, RAW)
+
+
+def _of_spatial_frequency(responses: xr.Dataset) -> Measures:
+    curve = _above_blank(_curve(responses, "spatial_frequency"), responses)
+    found = {
+        "low_cut": frequency.low_cut(curve),
+        "high_cut": frequency.high_cut(curve),
+        "bandwidth": frequency.bandwidth(curve),
+        "band": frequency.band(curve).assign_attrs(units="1"),
+        **_fitted("log_gaussian", curve_fits.fit_log_gaussian, curve, 3),
+    }
+    return _preferred(responses) | _described(found, ABOVE_BLANK)
+
+
+def _of_contrast(responses: xr.Dataset) -> Measures:
+    curve = _with_blank(_curve(responses, "contrast"), responses)
+    found = {
+        **_fitted("naka_rushton", curve_fits.fit_naka_rushton, curve, 4),
+        **_fitted("supersaturating", curve_fits.fit_supersaturating, curve, 5),
+    }
+    return _preferred(responses) | _described(found, RAW)
+
+
+def _of_size(responses: xr.Dataset) -> Measures:
+    curve = _above_blank(_curve(responses, "diameter"), responses)
+    of_differences, of_ratios = (
+        curve_fits.fit_difference_of_gaussians,
+        curve_fits.fit_ratio_of_gaussians,
+    )
+    found = {
+        "suppression_index": suppression.suppression_index(curve),
+        "summation_field": suppression.summation_field(curve),
+        "surround_diameter": suppression.surround_diameter(curve),
+        **_fitted("difference_of_gaussians", of_differences, curve, 4),
+        **_fitted("ratio_of_gaussians", of_ratios, curve, 4),
+    }
+    return _preferred(responses) | _described(found, ABOVE_BLANK)
+
+
+def _of_surround(responses: xr.Dataset) -> Measures:
+    curve = suppression.surround_curve(responses)
+    suppressed = suppression.surround_suppression(
+        _above_blank(curve, responses), _above_blank(curve["center"], responses)
+    )
+    found = {"iso_minus_cross": suppression.iso_minus_cross(suppressed)}
+    for name, angle in {"iso": 0.0, "cross": 90.0}.items():
+        at = _at_angle(suppressed, angle)
+        long_name = f"suppression by a {name}-oriented surround"
+        found[f"surround_suppression_{name}"] = at.assign_attrs(long_name=long_name)
+    center = responses.isel(stimulus=responses["part"].values == "center")
+    return _preferred(center) | _described(found, ABOVE_BLANK)
+
+
+def _of_cross_orientation(responses: xr.Dataset) -> Measures:
+    if not np.allclose(responses["mask_angle"].values % 180, 90):
+        raise ValueError("mask_angle is not 90 degrees throughout")
+    plaids = _answered(suppression.plaid_curves(responses), responses)
+    above = _above_blank(plaids, responses)
+    above = above.isel(contrast=np.flatnonzero(above["contrast"].values > 0))
+    index = suppression.cross_orientation_index(above).isel(contrast=-1)
+    index.attrs["long_name"] += " at the highest contrast"
+    found = {
+        "cross_orientation_index": index,
+        "maximal_inhibition": suppression.maximal_inhibition(above),
+    }
+    gratings = responses.isel(stimulus=responses["mask_contrast"].values == 0)
+    fit = _fitted("normalization", curve_fits.fit_normalization, plaids, 5)
+    return _preferred(gratings) | _described(found, ABOVE_BLANK) | _described(fit, RAW)
+
+
+def _of_photographs(responses: xr.Dataset) -> Measures:
+    shown = _answered(responses["response"], responses)
+    return _described({"lifetime_sparseness": lifetime_sparseness(shown)}, RAW)
+
+
+GRATINGS = ("grating", "gabor", "square_grating", "drifting_grating")
+STILL = frozenset({"spatial_frequency", "phase"})
+WAVES = STILL | {"orientation", "direction", "time"}
+KINDS = {
+    "orientation": Kind(GRATINGS, {"orientation"}, STILL, _of_orientation),
+    "direction": Kind(("drifting_grating",), {"direction", "time"}, STILL, _of_direction),
+    "spatial_frequency": Kind(GRATINGS, {"spatial_frequency"}, WAVES, _of_spatial_frequency),
+    "contrast": Kind(GRATINGS, {"contrast"}, WAVES, _of_contrast),
+    "size": Kind(GRATINGS, {"diameter"}, WAVES, _of_size),
+    "surround": Kind(
+        ("center_surround",),
+        {"part", "surround_angle"},
+        WAVES | {"surround_contrast", "center_diameter"},
+        _of_surround,
+        least=2,
+    ),
+    "cross_orientation": Kind(
+        ("plaid",),
+        {"contrast", "mask_contrast"},
+        WAVES | {"mask_phase"},
+        _of_cross_orientation,
+        least=2,
+    ),
+    "natural_images": Kind(("photograph",), frozenset(), None, _of_photographs),
+}
+
+
+def _accepted(kind: Kind, silent: xr.Dataset) -> bool:
+    """Whether the measures take the stimuli, told from a unit that answers nothing."""
+    try:
+        _measures(kind, silent)
+    except ValueError:
+        return False
+    return True
+
+
+def _blocks(responses: xr.Dataset) -> Iterator[xr.Dataset]:
+    """Numpy arrays in blocks of units, which bounds the memory; dask arrays whole."""
+    units, stimuli = responses.sizes["unit"], responses.sizes["stimulus"]
+    size = units if responses["response"].chunks else BLOCK_VALUES // max(stimuli, 1)
+    for start in range(0, max(units, 1), max(size, 1)):
+        yield responses.isel(unit=slice(start, start + max(size, 1)))
+
+
+def _measured(responses: xr.Dataset, names: list[str]) -> xr.Dataset:
+    found: Measures = {}
+    for name in names:
+        found |= _measures(KINDS[name], responses)
+    return xr.Dataset(found)
+
+
+def _measures(kind: Kind, responses: xr.Dataset) -> Measures:
+    share = max(ROUNDING, float(responses.attrs.get("error", 0)))
+    blank = responses["blank"].reset_coords(drop=True)
+    largest = abs(responses["response"].reset_coords(drop=True)).max("stimulus")
+    rounding = share * np.maximum(largest, abs(blank))
+    of_units = [name for name, c in responses.coords.items() if c.dims == ("unit",)]
+    plain = responses.drop_vars(of_units).assign(blank=blank, rounding=rounding)
+    return kind.measure(plain)
+
+
+def _curve(responses: xr.Dataset, dim: str) -> xr.DataArray:
+    """Tuning curve, flat or NaN where it is so but for rounding."""
+    return _answered(tuning_curve(responses, dim), responses)
+
+
+def _answered(curves: xr.DataArray, responses: xr.Dataset) -> xr.DataArray:
+    """The same, flat where it is but for rounding, and NaN where all is as the blank is."""
+    curves = curves.reset_coords(drop=True)
+    dims = [name for name in curves.dims if name != "unit"]
+    lowest, highest = curves.min(dims, skipna=False), curves.max(dims, skipna=False)
+    curves = curves.where(~(highest - lowest <= responses["rounding"]), lowest)
+    differs = abs(curves - responses["blank"]) > responses["rounding"]
+    return curves.where(differs.any(dims))
+
+
+def _above_blank(curve: xr.DataArray, responses: xr.Dataset) -> xr.DataArray:
+    above = curve.reset_coords(drop=True) - responses["blank"]
+    return above.where(~(abs(above) <= responses["rounding"]), 0).assign_attrs(curve.attrs)
+
+
+def _with_blank(curve: xr.DataArray, responses: xr.Dataset) -> xr.DataArray:
+    """The curve from contrast 0 on, which is the blank."""
+    contrasts = curve["contrast"]
+    if (contrasts.values == 0).any():
+        return curve
+    none = responses["blank"].expand_dims(contrast=np.zeros(1))
+    whole = xr.concat([none, curve], "contrast", combine_attrs="drop").transpose("unit", "contrast")
+    return whole.assign_coords(
+        contrast=("contrast", whole["contrast"].values, contrasts.attrs)
+    ).assign_attrs(curve.attrs)
+
+
+def _preferred(responses: xr.Dataset) -> Measures:
+    """Where, of every parameter that units are tuned to, the largest response is, if above 0."""
+    found: Measures = {}
+    for name in TUNED:
+        if name not in responses.coords or np.unique(responses[name].values).size < 2:
+            continue
+        curve, baseline = _curve(responses, name), RAW
+        if name in ABOVE:
+            curve, baseline = _above_blank(curve, responses), ABOVE_BLANK
+        about = {"long_name": f"preferred {name.replace('_', ' ')}"}
+        best = preferred(curve, name).where(curve.max(name) > 0).assign_attrs(about)
+        if name in PERIODS:
+            best.attrs["period"] = PERIODS[name]
+        found |= _described({f"preferred_{name}": best}, baseline)
+    return found
+
+
+def _modulation(responses: xr.Dataset, dim: str, period: float) -> Measures:
+    """F1/F0 at the preferred grating, where one cycle was shown in three steps or more."""
+    steps = xr.DataArray(np.unique(responses[dim].values), name=dim)
+    try:
+        check_circle(steps.rename({steps.dims[0]: dim}), period)
+    except ValueError:
+        return {}
+    ratio = f1_f0(_curve(responses, dim), dim, period=period)
+    return {"f1_f0": ratio, "cell_class": simple_or_complex(ratio).assign_attrs(units="1")}
+
+
+def _fitted(
+    function: str,
+    fit_to: Callable[[xr.DataArray], xr.Dataset],
+    curve: xr.DataArray,
+    parameters: int,
+    *,
+    period: float | None = None,
+) -> Measures:
+    """A fit's measures, by the name of the function, and flags as numbers.
+
+    None of no more points than parameters, through which the function goes whatever they are.
+    """
+    if math.prod(size for name, size in curve.sizes.items() if name != "unit") <= parameters:
+        return {}
+    fit, found = fit_to(curve), Measures()
+    for name, values in fit.drop_vars("sse").data_vars.items():
+        about = dict(values.attrs)
+        about["long_name"] += f", {function.replace('_', ' ')} fit"
+        if name == "preferred" and period is not None:
+            about["period"] = period
+        if values.dtype == bool:
+            values = values.astype(float).where(fit["r_squared"].notnull())
+        found[f"{function}_{name}"] = values.assign_attrs(about)
+    return found
+
+
+def _described(measures: Measures, baseline: str) -> Measures:
+    return {
+        name: values.reset_coords(drop=True).assign_attrs(baseline=baseline)
+        for name, values in measures.items()
+    }
+
+
+def _at_angle(suppressed: xr.DataArray, angle: float) -> xr.DataArray:
+    away = (suppressed["surround_angle"].values - angle + 90) % 180 - 90
+    return suppressed.isel(surround_angle=int(abs(away).argmin()))

@@ -1,0 +1,322 @@
+"""Which units answer: planted units, scipy's analysis of variance, and the rate of false ones."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+import ephys.responsiveness
+from ephys.responsiveness import responsive
+
+EPS = np.finfo(float).eps
+ORIENTATIONS, PHASES = np.arange(0, 180, 22.5), np.arange(0, 360, 45.0)
+
+
+def recorded(
+    response: np.ndarray, blank: np.ndarray, layers: list[str] | None = None, **attrs: float
+) -> xr.Dataset:
+    """Responses (orientation, phase, unit) as a recording has them."""
+    orientation, phase = np.meshgrid(ORIENTATIONS, PHASES, indexing="ij")
+    count = response.shape[-1]
+    return xr.Dataset(
+        {
+            "response": (("stimulus", "unit"), response.reshape(-1, count)),
+            "blank": ("unit", np.asarray(blank, response.dtype)),
+        },
+        {
+            "family": ("stimulus", ["grating"] * orientation.size),
+            "orientation": ("stimulus", orientation.ravel()),
+            "phase": ("stimulus", phase.ravel()),
+            "layer": ("unit", layers or ["conv"] * count),
+            "channel": ("unit", np.arange(count)),
+        },
+        attrs,
+    )
+
+
+def planted() -> xr.Dataset:
+    """Silent, flat, rounding, phase only, linear and untuned, tuned, linear and tuned, complex."""
+    orientation, phase = np.meshgrid(ORIENTATIONS, PHASES, indexing="ij")
+    wave = np.cos(np.deg2rad(phase))
+    tuning = np.exp(4 * (np.cos(np.deg2rad(2 * (orientation - 45))) - 1))
+    rounding = 0.3 + 1e-6 * tuning
+    units = [0 * wave, 0 * wave + 0.3, rounding, np.maximum(wave, 0), wave]
+    units += [tuning * np.maximum(wave, 0), tuning * wave, tuning]
+    return recorded(np.stack(units, -1), np.array([0, 0.3, 0.3, 0, 0, 0, 0, 0]))
+
+
+def test_planted_units_are_told_apart() -> None:
+    found = responsive(planted())
+    np.testing.assert_array_equal(found["answers"], [0, 0, 0, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(found["responsive"], [0, 0, 0, 0, 0, 1, 0, 1])
+    for name in ("p", "f", "p_adjusted"):
+        np.testing.assert_array_equal(np.isnan(found[name]), [1, 1, 1, 0, 0, 0, 0, 0])
+    # Of a complex cell no phase matters, and nothing is left to chance.
+    assert found["p"][7] < 1e-100
+    # Of the linear ones all means are the blank's.
+    np.testing.assert_allclose(found["p"][[4, 6]], 1)
+
+
+def test_the_magnitude_finds_the_tuning_of_a_linear_unit() -> None:
+    found = responsive(planted(), magnitude=True)
+    np.testing.assert_array_equal(found["responsive"], [0, 0, 0, 0, 0, 1, 1, 1])
+
+
+def test_excess_is_a_share_of_the_largest_response_of_the_layer() -> None:
+    response = np.zeros((8, 8, 5))
+    response[2, 3] = [0.5, -2, 1, 0.1, 0]
+    found = responsive(
+        recorded(response, np.array([0, 0, 1.5, 0.4, 0]), ["a", "a", "a", "b", "silent"])
+    )
+    np.testing.assert_allclose(found["excess"], [0.25, 1, 0.75, 1, np.nan], rtol=4 * EPS)
+    np.testing.assert_array_equal(found["answers"], [1, 1, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("step", "margin", "error", "answers"),
+    [
+        (1.1e-4, None, 0.0, False),  # 1000 * 2^-23 = 1.19e-4
+        (1.3e-4, None, 0.0, True),
+        (1.3e-4, None, 0.01, False),
+        (0.02, None, 0.01, True),
+        (0.02, 0.05, 0.0, False),
+        (1e-9, 0.0, 0.0, True),
+        (0, 0.0, 0.0, False),
+    ],
+)
+def test_the_margin_is_the_rounding_the_noted_error_or_what_is_asked(
+    step: float, margin: float | None, error: float, answers: bool
+) -> None:
+    response = np.ones((8, 8, 1))
+    response[0, :, 0] -= step
+    found = responsive(recorded(response, np.ones(1), error=error), margin=margin)
+    assert found["answers"].item() == answers
+    assert found.attrs["margin"] == (max(1000 * 2**-23, error) if margin is None else margin)
+
+
+def test_f_and_p_are_scipys() -> None:
+    rng = np.random.default_rng(1)
+    response = rng.gamma(2, size=(8, 8, 6)) + np.linspace(0, 1, 8)[:, None, None]
+    blank = rng.gamma(2, size=6)
+    found = responsive(recorded(response, blank))
+    for unit in range(6):
+        expected = stats.f_oneway(*response[:, :, unit], [blank[unit]])
+        assert found["f"][unit].item() == pytest.approx(expected.statistic, rel=1000 * EPS)
+        assert found["p"][unit].item() == pytest.approx(expected.pvalue, rel=1e-10)
+    adjusted = stats.false_discovery_control(found["p"].values)
+    np.testing.assert_allclose(found["p_adjusted"], adjusted, rtol=8 * EPS)
+    np.testing.assert_array_equal(found["responsive"], adjusted <= 0.05)
+    found = responsive(recorded(response, blank), magnitude=True)
+    for unit in range(6):
+        expected = stats.f_oneway(*np.abs(response[:, :, unit] - blank[unit]))
+        assert found["p"][unit].item() == pytest.approx(expected.pvalue, rel=1e-10)
+
+
+def test_p_of_the_permutations_is_scipys() -> None:
+    rng = np.random.default_rng(2)
+    response = rng.gamma(1, size=(8, 8, 2))
+    response[:3, :, 1] *= 3
+    resamples = 2000
+    # Without the blank, since scipy takes no group of one.
+    found = responsive(
+        recorded(response, np.zeros(2)), test="permutation", magnitude=True, resamples=resamples
+    )
+    for unit in range(2):
+        reference = stats.permutation_test(
+            list(response[:, :, unit]),
+            lambda *groups, axis: stats.f_oneway(*groups, axis=axis).statistic,
+            vectorized=True,
+            n_resamples=resamples,
+            alternative="greater",
+            rng=np.random.default_rng(3),
+        ).pvalue
+        error = 5 * np.sqrt(2 * reference * (1 - reference) / resamples)
+        assert found["p"][unit].item() == pytest.approx(reference, abs=error)
+    assert found["p"][1] < 0.05 < found["p"][0]
+
+
+def test_two_conditions_apart_are_as_far_apart_in_one_split_of_three() -> None:
+    response = np.zeros((8, 8, 1))
+    response[1] = 0.1
+    four = recorded(response, np.zeros(1)).isel(stimulus=[0, 1, 8, 9])
+    found = responsive(four, test="permutation", magnitude=True, resamples=3000)
+    assert found["p"].item() == pytest.approx(1 / 3, abs=5 * np.sqrt(2 / 9 / 3000))
+
+
+def test_no_p_of_permutations_is_zero_and_ties_count() -> None:
+    found = responsive(planted(), test="permutation", resamples=200)
+    assert found["p"][7] == 1 / 201
+    rng = np.random.default_rng(13)
+    whole = rng.integers(0, 3, size=(8, 8, 20)).astype(float)
+    of_whole, of_tenths = (
+        responsive(recorded(response, np.zeros(20)), test="permutation", resamples=500)["p"]
+        for response in (whole, whole / 10)  # tenths are not exact
+    )
+    np.testing.assert_array_equal(of_whole, of_tenths)
+
+
+# Simulations: every unit is an experiment.
+
+
+@pytest.mark.parametrize("test", ["anova", "permutation"])
+def test_p_is_uniform_for_units_that_only_scatter(test: str) -> None:
+    experiments, resamples = 500, 1000
+    rng = np.random.default_rng(4)
+    response, blank = rng.normal(size=(8, 8, experiments)), rng.normal(size=experiments)
+    found = responsive(recorded(response, blank), test=test, resamples=resamples)  # type: ignore[arg-type]
+    shared = 4 * 0.5 / np.sqrt(resamples) if test == "permutation" else 0  # of the resamples
+    distance = stats.kstest(found["p"].values, "uniform").statistic
+    assert distance < stats.kstwo.isf(1e-3, experiments) + shared
+    assert found["answers"].all()
+
+
+def test_units_that_only_scatter_are_seldom_responsive() -> None:
+    """In one layer of twenty, as the adjusted p says; of 40 units each."""
+    rng, layers = np.random.default_rng(5), 100
+    any_false = np.array(
+        [
+            responsive(recorded(rng.normal(size=(8, 8, 40)), rng.normal(size=40)))[
+                "responsive"
+            ].any()
+            for _ in range(layers)
+        ]
+    )
+    assert any_false.mean() == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / layers))
+
+
+def test_the_power_is_that_of_f() -> None:
+    experiments, effect = 500, 0.55
+    rng = np.random.default_rng(6)
+    means = effect * np.array([1, 0, 0, 0, -1, 0, 0, 0])
+    response = rng.normal(size=(8, 8, experiments)) + means[:, None, None]
+    found = responsive(recorded(response, rng.normal(size=experiments)))
+    power = stats.ncf.sf(stats.f.isf(0.05, 8, 56), 8, 56, 8 * 2 * effect**2)
+    error = np.sqrt(power * (1 - power) / experiments)
+    assert 0.2 < power < 0.8
+    assert (found["p"] <= 0.05).mean().item() == pytest.approx(power, abs=4 * error)
+
+
+def test_of_phases_evenly_around_the_circle_p_is_too_large() -> None:
+    """Units follow phase, and a little noise: phase makes scatter, and no error of means."""
+    rng = np.random.default_rng(7)
+    wave = np.cos(np.deg2rad(PHASES[None, :, None] - 360 * rng.uniform(size=(8, 1, 300))))
+    response = wave + 0.1 * rng.normal(size=(8, 8, 300))
+    found = responsive(recorded(response, 0.1 * rng.normal(size=300)))
+    assert (found["p"] > 0.5).all()
+
+
+# Laws.
+
+
+def test_stimuli_need_no_order_and_no_grid() -> None:
+    rng = np.random.default_rng(8)
+    whole = recorded(rng.gamma(1, size=(8, 8, 5)), rng.gamma(1, size=5))
+    order = rng.permutation(64)[:50]
+    found = responsive(whole.isel(stimulus=order))
+    sorted_ = responsive(whole.isel(stimulus=np.sort(order)))
+    xr.testing.assert_allclose(found, sorted_, rtol=1e-11)
+    unit = whole["response"][:, 0].values
+    groups = [
+        unit[i * 8 : i * 8 + 8][np.isin(np.arange(i * 8, i * 8 + 8), order)] for i in range(8)
+    ]
+    expected = stats.f_oneway(*groups, whole["blank"].values[:1]).pvalue
+    assert found["p"][0].item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_families_and_parameters_that_were_not_given_make_conditions() -> None:
+    rng = np.random.default_rng(9)
+    one = recorded(rng.gamma(1, size=(8, 8, 3)), np.zeros(3))
+    other = one.assign_coords(
+        family=("stimulus", ["plaid"] * 64), mask_phase=("stimulus", one["phase"].data)
+    ).assign(response=2 + one["response"])
+    one = one.assign_coords(mask_phase=("stimulus", np.full(64, np.nan)))
+    both = xr.concat([one, other], "stimulus", data_vars="minimal")
+    found = responsive(both)
+    for unit in range(3):
+        groups = both["response"].values[:, unit].reshape(16, 8)
+        expected = stats.f_oneway(*groups, [0.0])
+        assert found["f"][unit].item() == pytest.approx(expected.statistic, rel=1000 * EPS)
+
+
+@pytest.mark.parametrize("test", ["anova", "permutation"])
+def test_units_are_judged_as_each_is_alone(test: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(10)
+    responses = recorded(rng.gamma(1, size=(8, 8, 5)), rng.gamma(1, size=5))
+    options = {"test": test, "resamples": 50}
+    together = responsive(responses, **options)  # type: ignore[arg-type]
+    for unit in range(5):
+        alone = responsive(responses.isel(unit=[unit]), **options)  # type: ignore[arg-type]
+        for name in ("f", "p"):
+            np.testing.assert_array_equal(together[name][unit], alone[name][0])
+    monkeypatch.setattr(ephys.responsiveness, "CHUNK_VALUES", 130)  # two units at a time
+    xr.testing.assert_identical(responsive(responses, **options), together)  # type: ignore[arg-type]
+
+
+def test_a_layer_is_as_large_as_it_is_and_float32_as_good() -> None:
+    response = np.random.default_rng(11).gamma(1, size=(8, 8, 5))
+    one = responsive(recorded(response, np.ones(5)))
+    large = responsive(recorded(1024 * response, 1024 * np.ones(5)))
+    xr.testing.assert_identical(one, large)
+    single = responsive(recorded(response.astype(np.float32), np.ones(5)))
+    # F moves by what 65 responses are rounded by, relative to their scatter, which is about 1.
+    np.testing.assert_allclose(single["f"], one["f"], rtol=65 * 2.0**-23)
+
+
+def test_units_with_a_missing_response_do_not_answer_and_leave_the_others_alone() -> None:
+    rng = np.random.default_rng(12)
+    responses = recorded(rng.gamma(1, size=(8, 8, 4)), rng.gamma(1, size=4))
+    others = responsive(responses.isel(unit=[0, 2, 3]))
+    responses["response"][3, 1] = np.nan
+    found = responsive(responses)
+    for name in ("excess", "f", "p", "p_adjusted"):
+        assert np.isnan(found[name][1])
+    assert not found["answers"][1]
+    assert not found["responsive"][1]
+    # Its test does not count among the others'.
+    np.testing.assert_array_equal(found["p_adjusted"][[0, 2, 3]], others["p_adjusted"])
+    responses["response"][3, 1], responses["blank"][1] = 0, np.nan
+    assert not responsive(responses)["answers"][1]
+
+
+def test_coordinates_of_units_stay() -> None:
+    found = responsive(planted())
+    assert set(found.coords) == {"layer", "channel"}
+    assert all(v.dims == ("unit",) for v in found.values())
+    assert found["answers"].dtype == found["responsive"].dtype == bool
+
+
+def test_a_dask_array_is_judged_as_its_numbers() -> None:
+    responses = planted()
+    found = responsive(responses.chunk(unit=3, stimulus=10))
+    assert not found.chunks
+    xr.testing.assert_identical(found, responsive(responses))
+
+
+# Refusals.
+
+
+def test_conditions_that_were_shown_once_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"each of 64 conditions was shown once.*repeats=\['x'\]"):
+        responsive(planted(), repeats=["x"])
+
+
+def test_the_magnitude_in_a_single_condition_is_refused() -> None:
+    one = planted().isel(stimulus=slice(8))
+    assert responsive(one)["p"].notnull().any()  # against the blank
+    with pytest.raises(ValueError, match="all stimuli are of one"):
+        responsive(one, magnitude=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", 5), ("alpha", 0), ("margin", -1), ("margin", 1), ("resamples", 0)]
+)
+def test_numbers_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}={value} is"):
+        responsive(planted(), **{name: value})  # type: ignore[arg-type]
+
+
+def test_unknown_tests_and_methods_are_refused() -> None:
+    with pytest.raises(KeyError, match="test='t' is none of anova, permutation"):
+        responsive(planted(), test="t")  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match="method='sidak' is none of"):
+        responsive(planted(), method="sidak")  # type: ignore[arg-type]
