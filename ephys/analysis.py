@@ -21,8 +21,9 @@ from ephys.macaque_v1 import RESPONSIVE, score, unit_properties
 from ephys.measures import population_measures, protocol_measures
 from ephys.reference import distributions
 from ephys.report import FLAGS, UNIT
-from ephys.responses import load, open_store
+from ephys.responses import UNIT_ATTRIBUTES, load, open_store
 from ephys.statistics import bootstrap_interval
+from ephys.stimuli.families import PARAMETERS
 from ephys.stimuli.protocols import PAPER_CONTRASTS
 from ephys.stimuli.sweep import StimulusSet
 from ephys.tuning import check_circle, preferred, tuning_curve
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESPONSES, ABOUT, MACAQUE = "responses.zarr", "run.json", "macaque_v1.csv"
+COLUMNS = "units_columns.csv"
 BASELINES = ("raw", "above blank")  # the response as it is, or what of it exceeds the blank's
 RANGES = ("all", "paper")  # of contrasts
 BEFORE, AFTER = "encoder.gabor_bank", "encoder.normalization"
@@ -40,7 +42,8 @@ MACAQUE_PARTS = {"receptive_field", "orientation", "spatial_frequency", "size"}
 
 
 def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
-    """Write ``units.csv``, ``population.csv``, ``figures/`` and ``report.html`` anew.
+    """Write ``units.csv``, ``units_columns.csv``, ``population.csv``, ``figures/`` and
+    ``report.html`` anew.
 
     And ``macaque_v1.csv``, if that is what was asked.
 
@@ -56,6 +59,7 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
 
     about = about or read_about(run)
     units, population, scores, seed = [], [], [], about["seed"]
+    described: dict[str, Mapping[Any, Any]] = {}
     (run / "figures").mkdir(exist_ok=True)
     for protocol in about["protocols"]:
         responses = read_responses(run, protocol)
@@ -64,20 +68,27 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
             where = {"protocol": protocol, "layer": layer}
             if is_about_macaque(responses):
                 properties[layer] = found = macaque_properties(layer_responses)
+                described |= {str(name): found[name].attrs for name in found.data_vars}
                 columns = [*PLACE, *map(str, found.data_vars)]
                 units.append(labeled(where, found.to_dataframe()[columns]))
                 population.append(labeled(where, property_table(found, seed)))
                 scores.append(labeled(where, score(found, seed=seed).reset_index()))
                 continue
-            units.append(labeled(where, unit_table(layer_responses)))
-            population.append(labeled(where, population_table(layer_responses, seed)))
+            measures = protocol_measures(layer_responses)
+            described |= {str(name): measures[name].attrs for name in measures.data_vars}
+            units.append(labeled(where, unit_table(layer_responses, measures)))
+            table = population_table(layer_responses, seed, measures)
+            population.append(labeled(where, table))
+        del layer_responses  # before the figure reads them anew
         figure = (
             macaque_figure(properties, seed) if properties else protocol_figure(responses, seed)
         )
         figure.savefig(run / "figures" / f"{protocol}.png", dpi=150)
         figure.set_layout_engine("none")  # it is laid out by now
         figure.savefig(run / "figures" / f"{protocol}.svg")
-    pd.concat(units).to_csv(run / "units.csv", index=False)
+    table = pd.concat(units)
+    table.to_csv(run / "units.csv", index=False)
+    column_table(table, described).to_csv(run / COLUMNS, index=False)
     pd.concat(population).to_csv(run / "population.csv", index=False)
     (run / MACAQUE).unlink(missing_ok=True)
     if scores:
@@ -162,7 +173,12 @@ def by_layer(responses: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     """Each layer's name and responses."""
     layers = load(responses[["layer"]])["layer"].values
     for layer in dict.fromkeys(layers.tolist()):
-        yield layer, load(responses.isel(unit=np.flatnonzero(layers == layer)))
+        places = np.flatnonzero(layers == layer)
+        one_run = places[-1] - places[0] + 1 == len(places)  # a slice is read without a copy
+        yield (
+            layer,
+            load(responses.isel(unit=slice(places[0], places[-1] + 1) if one_run else places)),
+        )
 
 
 def varies_contrast(responses: xr.Dataset) -> bool:
@@ -261,20 +277,24 @@ def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataA
     return curves if baseline == "raw" else (curves - curves["blank"]).clip(min=0)
 
 
-def unit_table(responses: xr.Dataset) -> pd.DataFrame:
+def unit_table(responses: xr.Dataset, measures: xr.Dataset | None = None) -> pd.DataFrame:
     """One row per unit of a layer: where it is, what it prefers, and every measure.
 
     Of contrast and orientation, ``selectivity``, ``width`` and ``amplitude`` are those at the
     highest contrast, and measures of the response above the blank end in ``_above_blank``. Of other
     stimuli the measures are those of ``overview.unit_measures``. Of all, those of
     :mod:`ephys.measures` follow that apply.
+
+    Parameters
+    ----------
+    measures : those of :mod:`ephys.measures`, if they are known already.
     """
     table = responses[PLACE].to_dataframe()[PLACE]
     table["blank"] = responses["blank"].values
     if not varies_contrast(responses):
-        measures = overview.unit_measures(responses)
-        table = table.assign(**{str(name): values.values for name, values in measures.items()})
-        return _with_measures(table, responses)
+        seen = overview.unit_measures(responses)
+        table = table.assign(**{str(name): values.values for name, values in seen.items()})
+        return _with_measures(table, responses, measures)
     raw = orientation_curves(responses)
     highest = raw.sel(contrast=raw["contrast"].max())
     table["preferred_orientation"] = preferred(highest, "orientation").values
@@ -282,21 +302,52 @@ def unit_table(responses: xr.Dataset) -> pd.DataFrame:
         table["preferred_spatial_frequency"] = raw["spatial_frequency"].values
     for baseline in BASELINES:
         suffix = "" if baseline == "raw" else "_above_blank"
-        measures = contrast_invariance(orientation_curves(responses, baseline))
-        measures = measures.sel(contrast=measures["contrast"].max())
-        for name in measures.data_vars:
-            table[f"{name}{suffix}"] = measures[name].values
-    return _with_measures(table, responses)
+        invariance = contrast_invariance(orientation_curves(responses, baseline))
+        invariance = invariance.sel(contrast=invariance["contrast"].max())
+        for name in invariance.data_vars:
+            table[f"{name}{suffix}"] = invariance[name].values
+    return _with_measures(table, responses, measures)
 
 
-def _with_measures(table: pd.DataFrame, responses: xr.Dataset) -> pd.DataFrame:
+def _with_measures(
+    table: pd.DataFrame, responses: xr.Dataset, measures: xr.Dataset | None
+) -> pd.DataFrame:
     """The table with the physiologist's measures that it does not have yet."""
-    found = protocol_measures(responses)
+    found = protocol_measures(responses) if measures is None else measures
     new = {str(name): values.values for name, values in found.items() if name not in table}
     return table.assign(**new)
 
 
-def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
+def column_table(units: pd.DataFrame, described: Mapping[str, Mapping[Any, Any]]) -> pd.DataFrame:
+    """What the columns of a table of units are: ``units``, and in words, a row each.
+
+    Parameters
+    ----------
+    described : attributes of the measures, by name; of others the name tells.
+    """
+    rows = []
+    for name in map(str, units.columns):
+        attributes = {**UNIT_ATTRIBUTES.get(name, {}), **described.get(name, {})}
+        parameter = name.removeprefix("best_").removeprefix("preferred_")
+        unit = "1" if units[name].dtype.kind in "fiub" else ""
+        if parameter != name and parameter in PARAMETERS:
+            unit = PARAMETERS[parameter].units
+        elif name.startswith("width") and "ratio" not in name:
+            unit = "degree"
+        rows.append(
+            {
+                "column": name,
+                "units": attributes.get("units", unit),
+                "meaning": attributes.get("long_name", name.replace("_", " ")),
+                "of_response": attributes.get("baseline", ""),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def population_table(
+    responses: xr.Dataset, seed: int, measures: xr.Dataset | None = None
+) -> pd.DataFrame:
     """Mean and median over a layer's units, with 95 % bootstrap intervals.
 
     One row for each baseline, range of contrasts, measure and, where a measure is of one contrast,
@@ -304,13 +355,18 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
     stimuli that do not vary contrast and orientation are ``overview.population_measures``. Last
     come those of :mod:`ephys.measures`, named ``unit: ...``, and what was fitted without the units
     whose fit ended at a bound or beyond the contrasts shown.
+
+    Parameters
+    ----------
+    seed : of the bootstrap.
+    measures : those of :mod:`ephys.measures`, if they are known already.
     """
     rows = []
     if not varies_contrast(responses):
         for measure, values in overview.population_measures(responses).items():
             where: dict[str, Any] = {"baseline": "raw", "contrasts": "all", "measure": measure}
             rows.append(labeled(where, _summary(values, seed)))
-        return pd.concat([*rows, *_measured(responses, seed)])
+        return pd.concat([*rows, *_measured(responses, seed, measures)])
     for baseline in BASELINES:
         curves = orientation_curves(responses, baseline)
         contrasts = curves["contrast"].values
@@ -320,26 +376,36 @@ def population_table(responses: xr.Dataset, seed: int) -> pd.DataFrame:
             )
             if len(chosen) < 2:
                 continue
-            measures = contrast_invariance(curves.sel(contrast=chosen))
+            invariance = contrast_invariance(curves.sel(contrast=chosen))
             if contrast_range == "paper":  # its contrasts' own values are among all
-                measures = measures.drop_dims("contrast")
-            for name, values in measures.data_vars.items():
+                invariance = invariance.drop_dims("contrast")
+            for name, values in invariance.data_vars.items():
                 where = {"baseline": baseline, "contrasts": contrast_range, "measure": name}
                 rows.append(labeled(where, _summary(values, seed)))
-    return pd.concat([*rows, *_measured(responses, seed)])
+    return pd.concat([*rows, *_measured(responses, seed, measures)])
 
 
-def _measured(responses: xr.Dataset, seed: int) -> Iterator[pd.DataFrame]:
+def _measured(
+    responses: xr.Dataset, seed: int, measures: xr.Dataset | None
+) -> Iterator[pd.DataFrame]:
     """Rows of ``population_table`` for the physiologist's measures."""
-    found = protocol_measures(responses)
+    found = protocol_measures(responses) if measures is None else measures
+    columns = {}
     for name, values in population_measures(found).items():
         for flag in ("at_bound", "extrapolated"):  # what a fit gives then is not the unit's
             fit = _fit_of(name, flag, found)
             if fit and not name.endswith((*FLAGS, "r_squared")):
                 values = values.where(found[f"{fit}_{flag}"] == 0)
-        baseline = values.attrs.get("baseline", "raw")
+        columns[name] = values
+    if not columns:
+        return
+    # All at once: the same draws of units are of all of them.
+    together = np.stack([column.values.astype(float) for column in columns.values()], axis=1)
+    table = _summary(xr.DataArray(together, dims=("unit", "measure")), seed)
+    for row, (name, column) in enumerate(columns.items()):
+        baseline = column.attrs.get("baseline", "raw")
         where = {"baseline": baseline, "contrasts": "all", "measure": f"{UNIT}{name}"}
-        yield labeled(where, _summary(values, seed))
+        yield labeled(where, table.iloc[[row]].copy())
 
 
 def _fit_of(name: str, flag: str, found: xr.Dataset) -> str:
@@ -428,7 +494,8 @@ def _summary(values: xr.DataArray, seed: int) -> pd.DataFrame:
         parts[statistic] = np.atleast_1d(interval["estimate"].values)
         parts[f"{statistic}_low"] = np.atleast_1d(interval["low"].values)
         parts[f"{statistic}_high"] = np.atleast_1d(interval["high"].values)
-    contrast = values["contrast"].values if "contrast" in values.dims else [np.nan]
+    rows = len(parts["count"])
+    contrast = values["contrast"].values if "contrast" in values.dims else np.full(rows, np.nan)
     return pd.DataFrame({"contrast": contrast, **parts})
 
 

@@ -4,6 +4,7 @@ A run is a folder:
 
     responses.zarr/PROTOCOL   what was recorded, and what was measured of the stimuli
     units.csv                 one row per protocol and unit, every measure
+    units_columns.csv         what its columns are, and in which units
     population.csv            means and medians over units, with intervals
     macaque_v1.csv            how close to cells of macaque V1, if the gratings for it were shown
     figures/                  one figure per protocol

@@ -15,6 +15,7 @@ from scipy.special import iv
 from ephys.analysis import (
     BASELINES,
     analyze,
+    column_table,
     contrast_figure,
     example_stimuli,
     is_about_macaque,
@@ -307,6 +308,18 @@ def test_the_physiologists_measures_stand_beside_and_are_summed_up(
     fitted = units["naka_rushton_exponent"].notna()
     assert exponent["count"] == (fitted & free).sum() < fitted.sum()
     assert rows[f"{UNIT}naka_rushton_r_squared"]["count"] == fitted.sum()
+
+
+def test_every_column_of_the_units_says_its_units(units: pd.DataFrame) -> None:
+    measures = protocol_measures(responses())
+    table = column_table(units, {str(name): measures[name].attrs for name in measures})
+    assert table["column"].tolist() == list(units.columns)
+    of = table.set_index("column")["units"]
+    assert of["rf_x"] == of["preferred_orientation"] == of["width_slope"] == "degree"
+    assert of["preferred_spatial_frequency"] == "cycles degree-1"
+    assert of["selectivity"] == of["width_ratio"] == of["channel"] == "1"
+    own = table.set_index("column")["of_response"]
+    assert own["naka_rushton_c50"] == "raw"
 
 
 def test_the_papers_range_is_that_of_its_contrasts_alone(population: pd.DataFrame) -> None:

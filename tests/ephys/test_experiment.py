@@ -114,6 +114,7 @@ def test_a_run_holds_what_it_promises(run: Path) -> None:
         "responses.zarr",
         "run.json",
         "units.csv",
+        "units_columns.csv",
     ]
     names = sorted(path.name for path in (run / "responses.zarr").iterdir())
     assert names == ["patches", "small"]

@@ -12,7 +12,7 @@ from scipy import stats
 
 from ephys.modulation import f1_f0
 from ephys.selectivity import gosi
-from ephys.statistics import bootstrap_interval, bootstrap_over
+from ephys.statistics import _drawn_medians, _median, bootstrap_interval, bootstrap_over
 
 EPS = np.finfo(float).eps
 Statistic = Literal["mean", "median"]
@@ -450,3 +450,29 @@ def test_what_cannot_be_resampled_is_refused() -> None:
         bootstrap_over(values, over_phase, level=2)
     with pytest.raises(ValueError, match="resamples=0 is below 1"):
         bootstrap_over(values, over_phase, resamples=0)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.002])
+@pytest.mark.parametrize("units", [5000, 5001])
+def test_medians_of_many_units_are_drawn_as_if_the_units_were(units: int, share: float) -> None:
+    rng = np.random.default_rng(units)
+    values = np.where(rng.random(units) < share, rng.lognormal(size=units), np.nan)
+    draws = 4000
+    fast = _drawn_medians(values, draws, np.random.default_rng(1))
+    rows = np.random.default_rng(2).integers(units, size=(draws, units))
+    slow = np.concatenate([_median(values[part], axis=1) for part in np.array_split(rows, 20)])
+    assert np.isnan(fast).sum() == pytest.approx(np.isnan(slow).sum(), abs=5 * np.sqrt(draws) / 2)
+    # Two samples of one distribution, by Kolmogorov and Smirnov.
+    p = stats.ks_2samp(fast[np.isfinite(fast)], slow[np.isfinite(slow)]).pvalue
+    assert p > 1e-4
+
+
+def test_the_interval_of_a_median_of_many_units_is_that_of_its_ranks() -> None:
+    values = xr.DataArray(np.random.default_rng(0).normal(size=20_000), dims="unit")
+    interval = bootstrap_interval(values, statistic="median", resamples=4000)
+    # A median of n normal values has the standard error sqrt(pi / 2 n). The bootstrap's is off by a
+    # share of the order of n^(-1/4), here 0.08, and an end is 1.96 of them away: thrice at most.
+    error = np.sqrt(np.pi / 2 / 20_000)
+    for end, sign in [("low", -1), ("high", 1)]:
+        expected = float(interval["estimate"]) + sign * 1.96 * error
+        assert float(interval[end]) == pytest.approx(expected, abs=0.5 * error)
