@@ -37,6 +37,7 @@ types: $(READY)
 bench: $(READY) $(PEERS) ## what drawing, fitting and recording cost beside other tools; hours
 	$(BIN)/python benchmarks/stimuli.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/fits.py
+	$(BIN)/python benchmarks/analysis.py
 	$(BIN)/python benchmarks/recording.py
 
 $(PEERS): benchmarks/peers.txt
