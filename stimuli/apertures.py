@@ -5,7 +5,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ephys.stimuli.parameters import at_most, column, vectors
+from ephys.stimuli.parameters import at_most, column, tensor, vectors
 from ephys.visual_field import VisualField
 
 ON_THE_EDGE = 1e-3  # pixels: far above what rounding does to a distance, far below a pixel
@@ -50,7 +50,7 @@ def aperture(
     """
     across, down = (field.x - column(x)) ** 2, (field.y - column(y)) ** 2  # (stimulus, n)
     diameter, inner, edge, sd = vectors(diameter, inner_diameter, edge_width, envelope_sd)
-    squared = _tensor(down, device)[:, :, None] + _tensor(across, device)[:, None, :]
+    squared = tensor(down, device)[:, :, None] + tensor(across, device)[:, None, :]
     edge = np.nan_to_num(edge)
     rim = np.where(edge > 0, 0, ON_THE_EDGE / field.pixels_per_degree)
     shown = torch.ones_like(squared)
@@ -63,7 +63,7 @@ def aperture(
     if np.isfinite(sd).any():
         falloff = -1 / (2 * np.where(np.isnan(sd), np.inf, sd) ** 2)[:, None]
         along_x, along_y = np.exp(falloff * across), np.exp(falloff * down)
-        shown = shown * (_tensor(along_y, device)[:, :, None] * _tensor(along_x, device)[:, None])
+        shown = shown * (tensor(along_y, device)[:, :, None] * tensor(along_x, device)[:, None])
     return shown
 
 
@@ -125,14 +125,10 @@ def _disc(
     """1 within the radius, 0 beyond, from squared distances (stimulus, y, x)."""
     if not edge.any():
         limit = np.where(radius < 0, -1.0, radius**2)
-        return (squared <= _tensor(limit, device)[:, None, None]).to(squared.dtype)
+        return (squared <= tensor(limit, device)[:, None, None]).to(squared.dtype)
     # A hard edge is one over which the cosine falls at once.
     start, slope = radius - edge / 2, 1 / np.maximum(edge, 1e-12)
-    share = (squared.sqrt() - _tensor(start, device)[:, None, None]) * _tensor(slope, device)[
+    share = (squared.sqrt() - tensor(start, device)[:, None, None]) * tensor(slope, device)[
         :, None, None
     ]
     return torch.cos(share.clamp_(0, 1) * torch.pi).add_(1).div_(2)
-
-
-def _tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ephys.stimuli.apertures import aperture
-from ephys.stimuli.parameters import column, vectors
+from ephys.stimuli.parameters import column, tensor, vectors
 from ephys.visual_field import VisualField
 
 
@@ -89,7 +89,7 @@ def square_grating(
     where half a period is no whole number of pixels, some bars are a pixel wider than others.
     """
     wave = _wave(field, spatial_frequency, orientation, phase, 1.0, x, y, device)
-    amplitude = _tensor(column(contrast), device)[:, :, None]
+    amplitude = tensor(column(contrast), device)[:, :, None]
     # What rounding leaves of a cosine that is 0 counts as 0.
     return torch.where(wave >= -1e-6, amplitude, -amplitude)
 
@@ -301,11 +301,7 @@ def _wave(
     falloff = -1 / (2 * column(envelope_sd) ** 2)
     over_x = np.exp(falloff * across**2)[:, None]  # (stimulus, 1, x)
     over_y = column(amplitude)[:, None] * np.exp(falloff * up**2)[:, None]
-    along_x = _tensor(over_x * np.stack([np.cos(a), -np.sin(a)], axis=1), device)[:, :, None]
-    along_y = _tensor(over_y * np.stack([np.cos(b), np.sin(b)], axis=1), device)[..., None]
+    along_x = tensor(over_x * np.stack([np.cos(a), -np.sin(a)], axis=1), device)[:, :, None]
+    along_y = tensor(over_y * np.stack([np.cos(b), np.sin(b)], axis=1), device)[..., None]
     # Not a matrix product, which rounds differently for a crop of the field.
     return (along_y[:, 0] * along_x[:, 0]).add_(along_y[:, 1] * along_x[:, 1])  # (stimulus, y, x)
-
-
-def _tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)

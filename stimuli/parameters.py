@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,8 @@ def vectors(*values: object) -> tuple[np.ndarray, ...]:
 def column(values: object) -> np.ndarray:
     """A parameter beside the pixels of a row: float64 (stimulus, 1)."""
     return np.atleast_1d(np.asarray(values, float))[:, None]
+
+
+def tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
+    """Numbers where images are drawn: float32."""
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)

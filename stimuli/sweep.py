@@ -25,7 +25,7 @@ from ephys.stimuli.colors import (
 )
 from ephys.stimuli.families import FAMILIES, PARAMETERS, SHARED, SHARED_WORDS, WINDOW, WORDS, Family
 from ephys.stimuli.gratings import grating
-from ephys.stimuli.parameters import at_most
+from ephys.stimuli.parameters import at_most, tensor
 from ephys.visual_field import VisualField
 
 DRAWN = 2**20  # pixels at a time, which caches hold
@@ -304,16 +304,16 @@ class Group:
             drawn = drawn.mul_(window if drawn.ndim == 3 else window[:, None])
         mean, weights = self.background, LUMINANCE_WEIGHTS
         if drawn.ndim == 4 and channels == 1:
-            drawn = (drawn * _tensor(weights, device)[:, None, None]).sum(1)
+            drawn = (drawn * tensor(weights, device)[:, None, None]).sum(1)
         if drawn.ndim == 3:
             added = self.difference
             if channels == 1:
                 mean, added = mean[:, :1], added @ weights[:, None]
             if channels == 1 or not self.colored:
-                drawn = drawn.mul_(_tensor(added[:, :1], device)[:, :, None])[:, None]
+                drawn = drawn.mul_(tensor(added[:, :1], device)[:, :, None])[:, None]
             else:
-                drawn = drawn[:, None] * _tensor(added, device)[:, :, None, None]
-        images = drawn.add(_tensor(mean[:, : drawn.shape[1]], device)[:, :, None, None])
+                drawn = drawn[:, None] * tensor(added, device)[:, :, None, None]
+        images = drawn.add(tensor(mean[:, : drawn.shape[1]], device)[:, :, None, None])
         images = images.clamp_(0, 1)  # only what rounding leaves beyond 0 or 1
         return encode_srgb(images) if self.encoding == "srgb" else images
 
@@ -557,7 +557,3 @@ def _check_nyquist(name: str, values: np.ndarray, field: VisualField) -> None:
 
 def _alike(values: np.ndarray) -> bool:
     return bool(((values == values[0]) | np.isnan(values) & np.isnan(values[0])).all())
-
-
-def _tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)

@@ -190,8 +190,7 @@ class Cells(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         cells = self.simple(images)  # (image, 64, row, column), phases fastest
         energies = cells.square().unflatten(1, (16, 4)).sum(2).sqrt()
-        energies = self.complex(energies)
-        return energies  # noqa: RET504
+        return self.complex(energies)
 
 
 @pytest.mark.parametrize("dim", ["phase", "time"])
