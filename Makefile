@@ -4,7 +4,7 @@ BIN = .venv/bin
 READY = .venv/.ready
 PEERS = .venv-peers/.ready
 
-.PHONY: setup probe figure2 test lint types bench weights clean
+.PHONY: setup probe figure2 test lint types bench weights competition clean
 
 setup: $(READY)
 
@@ -34,11 +34,12 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-bench: $(READY) $(PEERS) ## what drawing, fitting and recording cost beside other tools; hours
+bench: $(READY) $(PEERS) ## what drawing, fitting, recording and normalizing cost beside other tools; hours
 	$(BIN)/python benchmarks/stimuli.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/fits.py
 	$(BIN)/python benchmarks/analysis.py
 	$(BIN)/python benchmarks/recording.py
+	$(BIN)/python benchmarks/channel_norm.py
 
 $(PEERS): benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
@@ -47,6 +48,10 @@ $(PEERS): benchmarks/peers.txt
 
 weights: $(READY) ## train the shipped networks anew from $EPHYS_DATA, three seeds each
 	$(BIN)/python benchmarks/shipped_networks.py --data $(EPHYS_DATA)/bsds500
+
+competition: $(READY) ## train the shipped classifiers anew from $EPHYS_DATA, five seeds each
+	$(BIN)/python benchmarks/competition.py
+	$(BIN)/python benchmarks/competition_figure.py
 
 clean:
 	rm -rf .venv .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

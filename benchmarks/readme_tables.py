@@ -4,9 +4,13 @@ Of the networks trained here, every cell is the mean over the three seeds, and i
 lowest and the highest of them. The Gabor bank is fixed, so it has one value.
 """
 
+import sys
 from pathlib import Path
 
 import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent))
+from competition_figure import NAMES, at_the_end, over_seeds
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = {
@@ -28,7 +32,7 @@ def main() -> None:
         print(
             by_contrast("selectivity", baseline=baseline), slopes(baseline), sep="\n\n", end="\n\n"
         )
-    print(quality(), stimuli(), recording(), macaque(), sep="\n\n")
+    print(quality(), stimuli(), recording(), macaque(), competition(), sep="\n\n")
 
 
 def by_contrast(measure: str, *, baseline: str = "raw", size_px: int = 48) -> str:
@@ -107,6 +111,29 @@ def macaque() -> str:
             fixed = layer == "encoder.gabor_bank"
             cells.append(trained if fixed else f"{trained} ({untrained})")
         lines.append(_line([label, *cells]))
+    return "\n".join(lines)
+
+
+def competition() -> str:
+    """Accuracy, and excess similarity within groups, with 95 % intervals over seeds.
+
+    Bold is what is beyond chance, both of shuffled groups and over seeds.
+    """
+    accuracy = pd.read_csv(RESULTS / "competition_accuracy.csv")
+    scores = over_seeds(accuracy.groupby(["normalization", "start"], sort=False)["test_accuracy"])
+    grouping = at_the_end(pd.read_csv(RESULTS / "competition_grouping.csv")).to_dict("index")
+    properties = ["filter", "orientation", "hue axis", "chromatic energy"]
+    lines = [_line(["", "accuracy", *properties]), _rule(len(properties) + 2)]
+    for condition, score in zip(scores.index.tolist(), scores.to_dict("records"), strict=True):
+        normalization, start = condition
+        mean, low, high = (f"{score[key]:.1%}" for key in ("mean", "low", "high"))
+        cells = [f"{NAMES[normalization]}, {start}", f"{mean} ({low} to {high})"]
+        for name in properties:
+            row = grouping[name, normalization, start]
+            mean, low, high = (_number(row[key]) for key in ("excess", "low", "high"))
+            bold = "**" if row["within groups"] in ("alike", "unlike") else ""
+            cells.append(f"{bold}{mean}{bold} ({low} to {high})")
+        lines.append(_line(cells))
     return "\n".join(lines)
 
 

@@ -7,7 +7,8 @@ contrast; those of Marques et al. how close the units come to cells of macaque V
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,16 @@ import pandas as pd
 import xarray as xr
 
 from ephys import overview
+from ephys.comparison import write_differences
 from ephys.contrast import contrast_invariance
 from ephys.macaque_v1 import RESPONSIVE, score, unit_properties
-from ephys.measures import population_measures, protocol_measures
+from ephys.measures import kinds, population_measures, protocol_measures
+from ephys.opponency import isoluminant_curves
 from ephys.reference import distributions
-from ephys.report import FLAGS, UNIT
-from ephys.responses import UNIT_ATTRIBUTES, load, open_store
+from ephys.report import FLAGS, STIMULUS, UNIT
+from ephys.responses import BLOCK_VALUES, UNIT_ATTRIBUTES, load, open_store
+from ephys.responsiveness import responsive
+from ephys.selectivity import population_sparseness
 from ephys.statistics import bootstrap_interval
 from ephys.stimuli.families import PARAMETERS
 from ephys.stimuli.protocols import PAPER_CONTRASTS
@@ -31,13 +36,27 @@ from ephys.tuning import check_circle, preferred, tuning_curve
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Column = tuple[dict[str, Any], xr.DataArray]  # what a row of a table is of, and its values
+
 RESPONSES, ABOUT, MACAQUE = "responses.zarr", "run.json", "macaque_v1.csv"
 COLUMNS = "units_columns.csv"
 BASELINES = ("raw", "above blank")  # the response as it is, or what of it exceeds the blank's
+SUFFIXES = {"raw": "", "above blank": "_above_blank"}  # of columns
 RANGES = ("all", "paper")  # of contrasts
+RESAMPLES, FEW_RESAMPLES = 2000, 500  # of units, and of stimuli, of which there are thousands
 BEFORE, AFTER = "encoder.gabor_bank", "encoder.normalization"
 TUNING = {"orientation", "contrast", "spatial_frequency", "phase"}
 PLACE = ["channel", "row", "column", "rf_x", "rf_y"]
+# Of the kinds of measures of color, the curves that go into their figure.
+COLOR_CURVES: dict[str, Callable[[xr.Dataset], xr.DataArray | None]] = {
+    "azimuth": lambda responses: tuning_curve(responses, "azimuth"),
+    "hue": lambda responses: tuning_curve(responses, "hue"),
+    "cone_weights": lambda _: None,
+    "isoluminant_frequency": isoluminant_curves,
+    "opponency": lambda responses: tuning_curve(
+        responses.isel(stimulus=np.flatnonzero(responses["part"].values == "hue")), "hue"
+    ),
+}
 MACAQUE_PARTS = {"receptive_field", "orientation", "spatial_frequency", "size"}
 
 
@@ -45,7 +64,7 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
     """Write ``units.csv``, ``units_columns.csv``, ``population.csv``, ``figures/`` and
     ``report.html`` anew.
 
-    And ``macaque_v1.csv``, if that is what was asked.
+    And ``macaque_v1.csv``, if that is what was asked, and ``differences.csv`` of several layers.
 
     Parameters
     ----------
@@ -74,10 +93,10 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
                 population.append(labeled(where, property_table(found, seed)))
                 scores.append(labeled(where, score(found, seed=seed).reset_index()))
                 continue
-            measures = protocol_measures(layer_responses)
-            described |= {str(name): measures[name].attrs for name in measures.data_vars}
-            units.append(labeled(where, unit_table(layer_responses, measures)))
-            table = population_table(layer_responses, seed, measures)
+            measured = measure(layer_responses)
+            described |= measured.attributes
+            units.append(labeled(where, unit_table(layer_responses, measured)))
+            table = population_table(layer_responses, seed, measured)
             population.append(labeled(where, table))
         del layer_responses  # before the figure reads them anew
         figure = (
@@ -93,6 +112,7 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
     (run / MACAQUE).unlink(missing_ok=True)
     if scores:
         pd.concat(scores).to_csv(run / MACAQUE, index=False)
+    write_differences(run, seed)
     write_report(run, about)
 
 
@@ -221,12 +241,15 @@ def macaque_properties(responses: xr.Dataset) -> xr.Dataset:
     UserWarning : for a layer without units that look at the gratings and respond; it has none.
     """
     published = "marques_grating" in responses["family"].values
+    told = responses.assign_coords(responsive=_responsive(responses))
     try:
-        return unit_properties(responses, estimators="published" if published else "corrected")
+        found = unit_properties(told, estimators="published" if published else "corrected")
+        return found.reset_coords("responsive")
     except ValueError as error:
         layer = responses["layer"].values[0]
         warnings.warn(f"{layer} is not compared with macaque V1: {error}", stacklevel=2)
-        nothing = {name: ("unit", np.zeros(0)) for name in (*PLACE, *distributions())}
+        names = (*PLACE, *distributions(), "responsive")
+        nothing = {name: ("unit", np.zeros(0)) for name in names}
         return xr.Dataset(nothing).set_coords(PLACE)
 
 
@@ -245,11 +268,10 @@ def property_table(properties: xr.Dataset, seed: int) -> pd.DataFrame:
 
     Rows are as those of ``population_table``.
     """
-    rows = []
-    for name, values in responding(properties).items():
-        where = {"baseline": "raw", "contrasts": "all", "measure": str(name)}
-        rows.append(labeled(where, _summary(values, seed)))
-    return pd.concat(rows)
+    columns = [(_row(str(name)), values) for name, values in responding(properties).items()]
+    if "responsive" in properties:
+        columns.append((_row(f"{UNIT}responsive"), properties["responsive"]))
+    return _summary(columns, seed)
 
 
 def macaque_figure(properties: Mapping[str, xr.Dataset], seed: int) -> "Figure":
@@ -263,6 +285,56 @@ def macaque_figure(properties: Mapping[str, xr.Dataset], seed: int) -> "Figure":
     return property_histograms(units, distributions(), scores=scores)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a layer, once for all tables.
+
+    Parameters
+    ----------
+    units : the physiologist's measures (:mod:`ephys.measures`), and ``responsive``: 1 for a unit
+        that answers some stimuli unlike others by the test of :mod:`ephys.responsiveness`, else 0;
+        NaN where no condition was shown twice, at phases, say.
+    sparseness : of the population, for each stimulus.
+    curves : where contrast and orientation vary, the tuning curves at each contrast, by baseline.
+    invariance : and what contrast changes, by baseline and range of contrasts.
+    """
+
+    units: xr.Dataset
+    sparseness: xr.DataArray
+    curves: Mapping[str, xr.DataArray]
+    invariance: Mapping[tuple[str, str], xr.Dataset]
+
+    @property
+    def attributes(self) -> dict[str, Mapping[Any, Any]]:
+        """Of the columns of the table of units."""
+        found: dict[str, Mapping[Any, Any]] = {
+            str(name): values.attrs for name, values in self.units.items()
+        }
+        for (baseline, contrasts), invariance in self.invariance.items():
+            for name, values in invariance.items() if contrasts == "all" else ():
+                where = ", at the highest contrast" if "contrast" in values.dims else ""
+                about = {"long_name": values.attrs["long_name"] + where, "baseline": baseline}
+                found[f"{name}{SUFFIXES[baseline]}"] = values.attrs | about
+        return found
+
+
+def measure(responses: xr.Dataset) -> Measured:
+    """Measure the units of a layer."""
+    curves, invariance = {}, {}
+    if varies_contrast(responses):
+        raw = orientation_curves(responses)
+        curves = {"raw": raw, "above blank": _above_blank(raw)}
+        contrasts = raw["contrast"].values
+        papers = np.intersect1d(contrasts, PAPER_CONTRASTS)
+        for baseline, curve in curves.items():
+            for name, chosen in zip(RANGES, (contrasts, papers), strict=True):
+                if len(chosen) > 1:
+                    found = contrast_invariance(curve.sel(contrast=chosen))
+                    invariance[baseline, name] = found
+    units = protocol_measures(responses).assign(responsive=_responsive(responses))
+    return Measured(units, _sparseness(responses), curves, invariance)
+
+
 def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataArray:
     """Orientation tuning at each contrast, ``(unit, contrast, orientation)``.
 
@@ -274,52 +346,81 @@ def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataA
     if baseline not in BASELINES:
         raise ValueError(f"baseline={baseline!r} is none of {', '.join(BASELINES)}")
     curves = tuning_curve(responses, "orientation", by="contrast")
-    return curves if baseline == "raw" else (curves - curves["blank"]).clip(min=0)
+    return curves if baseline == "raw" else _above_blank(curves)
 
 
-def unit_table(responses: xr.Dataset, measures: xr.Dataset | None = None) -> pd.DataFrame:
+def _above_blank(curves: xr.DataArray) -> xr.DataArray:
+    return (curves - curves["blank"]).clip(min=0)
+
+
+def _responsive(responses: xr.Dataset) -> xr.DataArray:
+    try:
+        found = responsive(responses)["responsive"].astype(float)
+    except ValueError:  # no condition was shown twice
+        found = xr.DataArray(np.full(responses.sizes["unit"], np.nan), dims="unit")
+    about = "answers some stimuli unlike others, adjusted p at most 0.05"
+    found = found.reset_coords(drop=True)
+    return found.assign_attrs(long_name=about, units="1", baseline="raw")
+
+
+def _sparseness(responses: xr.Dataset) -> xr.DataArray:
+    """Population sparseness of each stimulus, every unit divided by its largest response.
+
+    Units whose responses are none, but for rounding, are left out.
+    """
+    response = responses["response"].transpose("stimulus", "unit").reset_coords(drop=True)
+    largest = np.fmax.reduce(response.values, 0)
+    active = np.flatnonzero(largest > overview.rounding(responses))
+    if active.size < 2:
+        return xr.DataArray(np.full(response.sizes["stimulus"], np.nan), dims="stimulus")
+    step = max(1, BLOCK_VALUES // largest.size)
+    return xr.concat(
+        [
+            population_sparseness(response[start : start + step, active] / largest[active])
+            for start in range(0, response.sizes["stimulus"], step)
+        ],
+        "stimulus",
+    )
+
+
+def unit_table(responses: xr.Dataset, measured: Measured | None = None) -> pd.DataFrame:
     """One row per unit of a layer: where it is, what it prefers, and every measure.
 
     Of contrast and orientation, ``selectivity``, ``width`` and ``amplitude`` are those at the
     highest contrast, and measures of the response above the blank end in ``_above_blank``. Of other
     stimuli the measures are those of ``overview.unit_measures``. Of all, those of
-    :mod:`ephys.measures` follow that apply.
+    :mod:`ephys.measures` follow that apply, and ``responsive``.
 
     Parameters
     ----------
-    measures : those of :mod:`ephys.measures`, if they are known already.
+    measured : what ``measure`` gives, if it is known already.
     """
+    measured = measured or measure(responses)
     table = responses[PLACE].to_dataframe()[PLACE]
     table["blank"] = responses["blank"].values
-    if not varies_contrast(responses):
+    if measured.curves:
+        raw = measured.curves["raw"]
+        highest = raw.sel(contrast=raw["contrast"].max())
+        table["preferred_orientation"] = preferred(highest, "orientation").values
+        if "spatial_frequency" in raw.coords:
+            table["preferred_spatial_frequency"] = raw["spatial_frequency"].values
+        for baseline, suffix in SUFFIXES.items():
+            invariance = measured.invariance[baseline, "all"]
+            invariance = invariance.sel(contrast=invariance["contrast"].max())
+            for name in invariance.data_vars:
+                table[f"{name}{suffix}"] = invariance[name].values
+    else:
         seen = overview.unit_measures(responses)
         table = table.assign(**{str(name): values.values for name, values in seen.items()})
-        return _with_measures(table, responses, measures)
-    raw = orientation_curves(responses)
-    highest = raw.sel(contrast=raw["contrast"].max())
-    table["preferred_orientation"] = preferred(highest, "orientation").values
-    if "spatial_frequency" in raw.coords:
-        table["preferred_spatial_frequency"] = raw["spatial_frequency"].values
-    for baseline in BASELINES:
-        suffix = "" if baseline == "raw" else "_above_blank"
-        invariance = contrast_invariance(orientation_curves(responses, baseline))
-        invariance = invariance.sel(contrast=invariance["contrast"].max())
-        for name in invariance.data_vars:
-            table[f"{name}{suffix}"] = invariance[name].values
-    return _with_measures(table, responses, measures)
-
-
-def _with_measures(
-    table: pd.DataFrame, responses: xr.Dataset, measures: xr.Dataset | None
-) -> pd.DataFrame:
-    """The table with the physiologist's measures that it does not have yet."""
-    found = protocol_measures(responses) if measures is None else measures
-    new = {str(name): values.values for name, values in found.items() if name not in table}
+    found = measured.units.items()
+    new = {str(name): values.values for name, values in found if name not in table}
     return table.assign(**new)
 
 
 def column_table(units: pd.DataFrame, described: Mapping[str, Mapping[Any, Any]]) -> pd.DataFrame:
     """What the columns of a table of units are: ``units``, and in words, a row each.
+
+    Of an angle on a circle ``period`` is that, in degrees.
 
     Parameters
     ----------
@@ -330,8 +431,9 @@ def column_table(units: pd.DataFrame, described: Mapping[str, Mapping[Any, Any]]
         attributes = {**UNIT_ATTRIBUTES.get(name, {}), **described.get(name, {})}
         parameter = name.removeprefix("best_").removeprefix("preferred_")
         unit = "1" if units[name].dtype.kind in "fiub" else ""
+        period = None
         if parameter != name and parameter in PARAMETERS:
-            unit = PARAMETERS[parameter].units
+            unit, period = PARAMETERS[parameter].units, PARAMETERS[parameter].period
         elif name.startswith("width") and "ratio" not in name:
             unit = "degree"
         rows.append(
@@ -340,72 +442,58 @@ def column_table(units: pd.DataFrame, described: Mapping[str, Mapping[Any, Any]]
                 "units": attributes.get("units", unit),
                 "meaning": attributes.get("long_name", name.replace("_", " ")),
                 "of_response": attributes.get("baseline", ""),
+                "period": attributes.get("period", period),
             }
         )
     return pd.DataFrame(rows)
 
 
 def population_table(
-    responses: xr.Dataset, seed: int, measures: xr.Dataset | None = None
+    responses: xr.Dataset, seed: int, measured: Measured | None = None
 ) -> pd.DataFrame:
     """Mean and median over a layer's units, with 95 % bootstrap intervals.
 
     One row for each baseline, range of contrasts, measure and, where a measure is of one contrast,
     contrast. ``count`` is the number of units for which the measure is defined. The measures of
-    stimuli that do not vary contrast and orientation are ``overview.population_measures``. Last
+    stimuli that do not vary contrast and orientation are ``overview.population_measures``. Then
     come those of :mod:`ephys.measures`, named ``unit: ...``, and what was fitted without the units
-    whose fit ended at a bound or beyond the contrasts shown.
+    whose fit ended at a bound or beyond the contrasts shown. The mean of a measure that is 1 or 0
+    is a share of the units. Last is ``stimulus: population_sparseness``, over stimuli instead: for
+    how few of the units answer each, with every unit divided by its largest response
+    (:func:`ephys.selectivity.population_sparseness`).
 
     Parameters
     ----------
     seed : of the bootstrap.
-    measures : those of :mod:`ephys.measures`, if they are known already.
+    measured : what ``measure`` gives, if it is known already.
     """
-    rows = []
-    if not varies_contrast(responses):
-        for measure, values in overview.population_measures(responses).items():
-            where: dict[str, Any] = {"baseline": "raw", "contrasts": "all", "measure": measure}
-            rows.append(labeled(where, _summary(values, seed)))
-        return pd.concat([*rows, *_measured(responses, seed, measures)])
-    for baseline in BASELINES:
-        curves = orientation_curves(responses, baseline)
-        contrasts = curves["contrast"].values
-        for contrast_range in RANGES:
-            chosen = (
-                contrasts if contrast_range == "all" else np.intersect1d(contrasts, PAPER_CONTRASTS)
-            )
-            if len(chosen) < 2:
-                continue
-            invariance = contrast_invariance(curves.sel(contrast=chosen))
-            if contrast_range == "paper":  # its contrasts' own values are among all
-                invariance = invariance.drop_dims("contrast")
-            for name, values in invariance.data_vars.items():
-                where = {"baseline": baseline, "contrasts": contrast_range, "measure": name}
-                rows.append(labeled(where, _summary(values, seed)))
-    return pd.concat([*rows, *_measured(responses, seed, measures)])
+    measured = measured or measure(responses)
+    columns: list[Column] = []
+    for (baseline, contrasts), invariance in measured.invariance.items():
+        if contrasts == "paper":  # its contrasts' own values are among all
+            invariance = invariance.drop_dims("contrast")
+        for name, values in invariance.data_vars.items():
+            columns.append((_row(str(name), baseline, contrasts), values))
+    if not measured.invariance:
+        seen = overview.population_measures(responses)
+        columns += [(_row(name), values) for name, values in seen.items()]
+    columns += _of_units(measured.units)
+    sparseness = (_row(f"{STIMULUS}population_sparseness"), measured.sparseness)
+    return pd.concat([_summary(columns, seed), _summary([sparseness], seed, FEW_RESAMPLES)])
 
 
-def _measured(
-    responses: xr.Dataset, seed: int, measures: xr.Dataset | None
-) -> Iterator[pd.DataFrame]:
-    """Rows of ``population_table`` for the physiologist's measures."""
-    found = protocol_measures(responses) if measures is None else measures
-    columns = {}
+def _row(measure: str, baseline: str = "raw", contrasts: str = "all") -> dict[str, Any]:
+    return {"baseline": baseline, "contrasts": contrasts, "measure": measure}
+
+
+def _of_units(found: xr.Dataset) -> Iterator[Column]:
+    """The physiologist's measures, for ``population_table``."""
     for name, values in population_measures(found).items():
         for flag in ("at_bound", "extrapolated"):  # what a fit gives then is not the unit's
             fit = _fit_of(name, flag, found)
             if fit and not name.endswith((*FLAGS, "r_squared")):
                 values = values.where(found[f"{fit}_{flag}"] == 0)
-        columns[name] = values
-    if not columns:
-        return
-    # All at once: the same draws of units are of all of them.
-    together = np.stack([column.values.astype(float) for column in columns.values()], axis=1)
-    table = _summary(xr.DataArray(together, dims=("unit", "measure")), seed)
-    for row, (name, column) in enumerate(columns.items()):
-        baseline = column.attrs.get("baseline", "raw")
-        where = {"baseline": baseline, "contrasts": "all", "measure": f"{UNIT}{name}"}
-        yield labeled(where, table.iloc[[row]].copy())
+        yield _row(f"{UNIT}{name}", found[name.partition(":")[0]].attrs["baseline"]), values
 
 
 def _fit_of(name: str, flag: str, found: xr.Dataset) -> str:
@@ -429,6 +517,8 @@ def protocol_figure(
     if is_about_macaque(responses):
         found = {layer: macaque_properties(part) for layer, part in by_layer(responses)}
         return macaque_figure(found, seed)
+    if kind := color_kind(responses):
+        return color_figure(responses, kind)
     from ephys.figures import overview_figure
 
     parts: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
@@ -441,6 +531,23 @@ def protocol_figure(
     except (OSError, ValueError):  # of photographs that are not here
         examples = []
     return overview_figure(parts, examples=examples)
+
+
+def color_kind(responses: xr.Dataset) -> str:
+    """The kind of measures of color that the stimuli are for, or nothing."""
+    return next((kind for kind in kinds(responses) if kind in COLOR_CURVES), "")
+
+
+def color_figure(responses: xr.Dataset, kind: str) -> "Figure":
+    """What units of each layer do with color."""
+    from ephys import color_figures
+
+    measures, curves = {}, {}
+    for layer, part in by_layer(responses):
+        measures[layer] = protocol_measures(part)
+        if (curve := COLOR_CURVES[kind](part)) is not None:
+            curves[layer] = curve
+    return color_figures.color_figure(measures, curves)
 
 
 def contrast_figure(
@@ -486,17 +593,24 @@ def example_stimuli(responses: xr.Dataset) -> np.ndarray:
     return overview.as_seen(chosen, responses)
 
 
-def _summary(values: xr.DataArray, seed: int) -> pd.DataFrame:
-    parts = {}
+def _summary(columns: Iterable[Column], seed: int, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """A row for each column of values of units, or of stimuli, and each contrast of it."""
+    where, values = [], []
+    for about, column in columns:
+        of_contrast = "contrast" in column.dims
+        for contrast in column["contrast"].values.tolist() if of_contrast else [np.nan]:
+            one = column.sel(contrast=contrast) if of_contrast else column
+            where.append(about | {"contrast": contrast})
+            values.append(one.values.astype(float))
+    # All at once: the same draws of units are of all of them.
+    together = xr.DataArray(np.stack(values, axis=1), dims=("unit", "column"))
+    table = pd.DataFrame(where)
     for statistic in ("mean", "median"):
-        interval = bootstrap_interval(values, statistic=statistic, seed=seed)
-        parts["count"] = np.atleast_1d(interval["count"].values)
-        parts[statistic] = np.atleast_1d(interval["estimate"].values)
-        parts[f"{statistic}_low"] = np.atleast_1d(interval["low"].values)
-        parts[f"{statistic}_high"] = np.atleast_1d(interval["high"].values)
-    rows = len(parts["count"])
-    contrast = values["contrast"].values if "contrast" in values.dims else np.full(rows, np.nan)
-    return pd.DataFrame({"contrast": contrast, **parts})
+        interval = bootstrap_interval(together, statistic=statistic, resamples=resamples, seed=seed)
+        table["count"] = interval["count"].values
+        for name, end in {"": "estimate", "_low": "low", "_high": "high"}.items():
+            table[f"{statistic}{name}"] = interval[end].values
+    return table
 
 
 def labeled(where: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame:

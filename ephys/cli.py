@@ -291,6 +291,70 @@ def plot(
 
 
 @main.command()
+@click.argument("runs", metavar="RUN...", type=folder, nargs=-1, required=True)
+@click.option(
+    "--protocol", "protocols", multiple=True, help="Name; repeatable; default: all they share."
+)
+@click.option(
+    "--layers", multiple=True, help="Name, glob or re:EXPRESSION; repeatable; default: all."
+)
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    help="Column of units.csv, as for --layers; repeatable; default: all but angles.",
+)
+@click.option(
+    "--correction",
+    type=click.Choice(["holm", "fdr_bh", "bonferroni"]),
+    default="holm",
+    show_default=True,
+    help="Of p for the number of tests; fdr_bh bounds the share of false ones among those found.",
+)
+@click.option(
+    "--permutations",
+    type=click.IntRange(min=1),
+    help="Default: 40 for each test, but 10,000 at least and 100,000 at most.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of permutations and bootstrap.",
+)
+@click.option("-o", "--out", type=folder, help="Write the table as a file, .csv.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def compare(
+    runs: tuple[Path, ...], correction: Any, out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Test in what the layers of RUN differ, or the RUNs from each other.
+
+    Of one RUN each layer is compared with every one before it. Of several, layers of the same name
+    are; where there are none, every layer of a RUN with every one of the RUNs before it.
+
+    \b
+    Example: ephys compare runs/superres-divnormei
+             ephys compare runs/untrained runs/trained --layers features.3 -o differences.csv
+             ephys compare runs/vgg16 --protocol orientation --measure gosi --measure von_mises_*
+    """
+    from ephys.comparison import compare_runs
+    from ephys.report import difference_summary
+
+    found, angles = compare_runs(runs, correction=correction, **options)
+    if out is not None:
+        found.to_csv(out, index=False)
+    if as_json:
+        click.echo(found.to_json(orient="records"))
+        return
+    click.echo(difference_summary(found, correction))
+    if angles and not options["measures"]:
+        click.echo(f"Angles have no median, and are left out: {', '.join(angles)}.")
+    if out is not None:
+        click.echo(out)
+
+
+@main.command()
 @click.argument("run", type=folder)
 @click.option("--protocol", help="Default: the run's only one.")
 @click.option("-o", "--out", type=folder, required=True, help="File: .nc, .csv or .parquet.")
@@ -535,3 +599,125 @@ def superres(
         f"SSIM {score['ssim_network']:.3f} (bicubic {score['ssim_bicubic']:.3f}) "
         f"on {score['photographs']} test photographs"
     )
+
+
+@train.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="CIFAR-10 or -100 as published, a folder of class folders, or the JPEG copy of CIFAR-10; "
+    "default: $EPHYS_DATA/cifar10_jpeg.",
+)
+@click.option("-o", "--out", type=folder, required=True, help="Checkpoint.")
+@click.option(
+    "--normalization",
+    type=click.Choice(["competition", "group", "layer", "local_response", "batch", "none"]),
+    default="competition",
+    show_default=True,
+    help="After each convolution; all but none have batch norm after them.",
+)
+@click.option(
+    "--relu/--no-relu",
+    "rectified",
+    default=None,
+    help="Between convolution and normalization; default: for all but competition.",
+)
+@click.option(
+    "--initialization",
+    type=click.Choice(["kaiming", "kaiming_gaussian", "multivariate_gaussian"]),
+    default="kaiming",
+    show_default=True,
+    help="kaiming_gaussian: filters alike within a group. multivariate_gaussian: as the authors.",
+)
+@click.option("--groups-of", type=int, help="Channels in a group; default: 8 of 64 or 128.")
+@click.option(
+    "--phi",
+    type=click.Choice(["square", "relu", "softplus", "abs", "exp"]),
+    default="square",
+    show_default=True,
+    help="What competes, of each response.",
+)
+@click.option("--stride", default=2, show_default=True, help="Of the first convolution, pixels.")
+@click.option("--epochs", default=6, show_default=True, help="Times through the images.")
+@click.option("--batch-size", default=128, show_default=True, help="Images in a step.")
+@click.option("--learning-rate", default=0.1, show_default=True, help="The highest of a cycle.")
+@click.option("--weight-decay", default=5e-4, show_default=True, help="Of all but biases.")
+@click.option("--seed", default=0, show_default=True, help="Of filters and of order.")
+@click.option("--mixed-precision", is_flag=True, help="bfloat16 where it is safe; CUDA only.")
+@click.option("--size-px", type=int, help="Cut and resize images to this; default: as they are.")
+@click.option("--keep-epochs", is_flag=True, help="Keep every epoch's network, in OUT.epochs/.")
+@device_option
+@click.option("--resume", is_flag=True, help="Go on with a training that was stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT, and any training left there.")
+@quiet_option
+def classify(
+    data: Path | None,
+    out: Path,
+    normalization: Any,
+    rectified: bool | None,
+    initialization: Any,
+    groups_of: int | None,
+    phi: str,
+    stride: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    mixed_precision: bool,
+    size_px: int | None,
+    keep_epochs: bool,
+    device: str,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Train a two-layer CNN to classify small images.
+
+    Writes the checkpoint, and its learning curves beside it as .csv and .png. Under torchrun the
+    processes share each batch out.
+
+    Example: ephys train classify --data CIFAR10 -o my.safetensors
+    """
+    from ephys.data_folders import data_folder
+    from ephys.figures import learning_curves
+    from ephys.models.classification import ClassifierTraining, train_classifier
+    from ephys.models.devices import choose_device
+    from ephys.models.twolayer import TwoLayerSettings
+    from ephys.ranks import ranks
+
+    notes = train_classifier(
+        data or data_folder("cifar10_jpeg"),
+        out,
+        network=TwoLayerSettings(
+            normalization=normalization,
+            rectified=normalization != "competition" if rectified is None else rectified,
+            initialization=initialization,
+            groups_of=groups_of,
+            phi=phi,
+            stride=stride,
+        ),
+        training=ClassifierTraining(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            seed=seed,
+            mixed_precision=mixed_precision,
+        ),
+        device=choose_device(device),
+        size_px=size_px,
+        keep_epochs=keep_epochs,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if ranks().rank > 0:
+        return
+    learning_curves(notes["history"]).savefig(out.with_suffix(".png"), dpi=150)
+    score = notes["evaluation"]
+    click.echo(
+        f"{out}: {score['test_accuracy']:.1%} of {score['images']} test images correct, after "
+        f"{epochs} epochs of {notes['training']['images']} images"
+    )
+    click.echo(f"  {notes['training']['source']}")

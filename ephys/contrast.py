@@ -8,6 +8,8 @@ import xarray as xr
 from ephys.selectivity import gosi
 from ephys.tuning import blockwise, half_width
 
+LEAST_SELECTIVE = 0.1  # gOSI of a curve below which no orientation is preferred to speak of
+
 
 def contrast_invariance(
     curves: xr.DataArray, *, dim: str = "orientation", by: str = "contrast"
@@ -30,6 +32,11 @@ def contrast_invariance(
       :math:`s_1^2 / \sum_i s_i^2`, of the orientation x contrast matrix: 1 if every contrast
       gives the same curve up to a factor. The contrasts of the largest responses weigh most: near
       1 does not mean that the curves of small responses have the same shape.
+    * ``preferred_shift``: how far contrast turns the preferred orientation, degrees, 0 to 90: the
+      largest difference around the circle, over contrasts, from that at the highest. Preferred is
+      the direction of the mean vector, :math:`\arg(\sum_\theta R(\theta) e^{2 i \theta}) / 2`,
+      which a constant added to the curve does not turn. Curves with a selectivity below 0.1 prefer
+      nothing to speak of, and are left out. Width and selectivity do not see such a shift.
 
     Parameters
     ----------
@@ -39,8 +46,8 @@ def contrast_invariance(
     Returns
     -------
     What is undefined is NaN: width and selectivity of a curve without response, ratios to such a
-    contrast, and slopes through fewer than two contrasts. Contrasts without a response are left
-    out of the slopes.
+    contrast, and slopes and shifts through fewer than two contrasts. Contrasts without a response
+    are left out of the slopes.
 
     Raises
     ------
@@ -77,6 +84,16 @@ def contrast_invariance(
     result["separability"] = blockwise(_first_share, curves, core=[[dim, by]]).assign_attrs(
         long_name="separability of orientation and contrast", units="1"
     )
+    turned = blockwise(
+        _largest_turn,
+        curves,
+        result["selectivity"],
+        core=[[by, dim], [by]],
+        kwargs={"angles": np.deg2rad(curves[dim].values), "order": np.argsort(contrasts)},
+    )
+    result["preferred_shift"] = turned.assign_attrs(
+        long_name=f"largest shift of the preferred {dim} from the highest contrast", units="degree"
+    )
     return result
 
 
@@ -93,6 +110,18 @@ def _slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.divide(
         (dx * dy).sum(-1), spread, out=np.full(spread.shape, np.nan), where=enough & (spread > 0)
     )
+
+
+def _largest_turn(
+    curves: np.ndarray, selectivity: np.ndarray, *, angles: np.ndarray, order: np.ndarray
+) -> np.ndarray:
+    """Kernel of ``preferred_shift``: (..., contrast, angle), put into order, to degrees (...)."""
+    vector = (curves * np.exp(2j * angles)).sum(-1)[..., order]
+    tuned = (selectivity >= LEAST_SELECTIVE)[..., order]
+    last = tuned.shape[-1] - 1 - tuned[..., ::-1].argmax(-1)[..., None]
+    turned = np.angle(vector * np.take_along_axis(vector, last, -1).conj())  # of twice the angle
+    largest = np.where(tuned, np.abs(turned), 0).max(-1)
+    return np.where(tuned.sum(-1) >= 2, np.rad2deg(largest) / 2, np.nan)
 
 
 def _first_share(matrices: np.ndarray) -> np.ndarray:

@@ -11,14 +11,20 @@ curve that is flat or has fewer points than the function has parameters. In ever
 * ``at_bound``: the search for where the curve lies, how wide or how steep it is, ended at the edge
   of where it was looked for, so that the edge and not the curve decided. A gain of 0 is no edge: it
   says that something is not there, and what would describe it is NaN.
+
+Parameters of a fit that ended at a bound, or did not converge, are what the search ended with. They
+draw the curve whose ``r_squared`` is reported, and do not describe the unit: leave them out of
+means over units, by the flags. ``evaluate`` gives the fitted function at any points.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
+from scipy.special import erf
 
 from ephys.curve_shapes import (
     FLAGS,
@@ -62,7 +68,7 @@ DESCRIPTIONS = {
     "baseline": ("baseline", "curve"),
     "r_squared": ("share of the variance that the fit explains", "1"),
     "sse": ("sum of the squared residuals", "1"),
-    "at_bound": ("the search ended at a bound", "1"),
+    "at_bound": ("the search ended at a bound, so parameters are not the unit's", "1"),
     "converged": ("no step improves the fit", "1"),
 }
 
@@ -118,7 +124,8 @@ def fit_von_mises(
             f"circle of period={period:g}, each angle once; say period=360 for directions"
         )
     _check_count(dim, angles, 3 + lobes)
-    return _fit(curve, [dim], VonMises(angles, period, lobes))
+    fit = _fit(curve, [dim], VonMises(angles, period, lobes))
+    return fit.assign_attrs(period=period)
 
 
 def fit_log_gaussian(
@@ -294,10 +301,17 @@ def fit_normalization(
     .. math:: \frac{R c^n + R_m c_m^n}{c_{50}^n + c_{rms}^n} + b, \quad
         c_{rms} = \sqrt{c^2 + c_m^2}
 
-    Each grating drives the unit by its own contrast, and all contrast there is divides it. Of one
-    grating alone this is the function of :func:`fit_naka_rushton`. Cross-orientation suppression
-    is :math:`R_m` near 0; between :math:`R` and 0 lies a weighted average, which n makes a
-    competition that the higher contrast wins.
+    Each grating drives the unit by its own contrast, and all contrast there is divides it. It is
+    the model that Busse et al. have of a population,
+
+    .. math:: R_{max} \frac{\sum_k c_k^n G(\theta - \theta_k)}{c_{50}^n + c_{rms}^n}
+
+    for the gratings k of a plaid, read at one unit: :math:`R = R_{max} G(\theta - \theta_1)` and
+    :math:`R_m = R_{max} G(\theta - \theta_2)` for how well its tuning G suits either grating, here
+    without a model of the tuning. The baseline b is added to it. Of one grating alone this is the
+    function of :func:`fit_naka_rushton`. Cross-orientation suppression is :math:`R_m` near 0;
+    between :math:`R` and 0 lies a weighted average, which n makes a competition that the higher
+    contrast wins.
 
     Parameters
     ----------
@@ -324,6 +338,114 @@ def fit_normalization(
     return _fit(table, dims, Normalization(contrasts, masks))
 
 
+def evaluate(fit: xr.Dataset, *points: ArrayLike) -> xr.DataArray:
+    """The fitted function at any points.
+
+    Parameters
+    ----------
+    fit : of one of the functions above, or some units of it, with its attributes.
+    points : of the dimension that was fitted; of the normalization model those of both.
+
+    Returns
+    -------
+    Along the dimensions of the fit, then those that were fitted. NaN for a unit that was not
+    fitted. A ratio of Gaussians without a surround is divided by nothing, instead of by 1.001 at
+    most.
+
+    Raises
+    ------
+    KeyError : for a fit that does not say of which function it is.
+    ValueError : for more dimensions of points than were fitted, or fewer.
+
+    Examples
+    --------
+    >>> fit = fit_naka_rushton(curve)  # doctest: +SKIP
+    >>> evaluate(fit, np.linspace(0, 1))  # doctest: +SKIP
+    """
+    name = fit.attrs.get("function")
+    if name not in FUNCTIONS:
+        known = ", ".join(FUNCTIONS)
+        raise KeyError(f"the attribute function={name!r} of the fit is none of {known}; keep attrs")
+    dims = fit.attrs["dims"].split()
+    if len(points) != len(dims):
+        raise ValueError(
+            f"points of {len(points)} dimensions, but the fit is along {' x '.join(dims)}"
+        )
+    axes = [
+        xr.DataArray(np.asarray(values, float), dims=dim, name=dim)
+        for dim, values in zip(dims, points, strict=True)
+    ]
+    axes = [axis.assign_coords({dim: axis}) for dim, axis in zip(dims, axes, strict=True)]
+    value = FUNCTIONS[name](fit, *axes)
+    if "baseline" in fit:
+        value = value + fit["baseline"]
+    return value.transpose(..., *dims)
+
+
+def _von_mises(fit: xr.Dataset, angle: xr.DataArray) -> xr.DataArray:
+    turn = 2 * np.pi * (angle - fit["preferred"]) / fit.attrs["period"]
+    value = _times(fit["amplitude"], np.exp(fit["kappa"] * (np.cos(turn) - 1)))
+    if "amplitude_null" in fit:
+        value = value + _times(fit["amplitude_null"], np.exp(fit["kappa"] * (-np.cos(turn) - 1)))
+    return value
+
+
+def _log_gaussian(fit: xr.Dataset, frequency: xr.DataArray) -> xr.DataArray:
+    with np.errstate(divide="ignore"):  # a frequency of 0, where the function is 0
+        away = (np.log2(frequency) - np.log2(fit["preferred"])) / fit["bandwidth"]
+    return _times(fit["amplitude"], np.exp(-4 * np.log(2) * away**2))
+
+
+def _hyperbolic(fit: xr.Dataset, contrast: xr.DataArray) -> xr.DataArray:
+    """Naka-Rushton and supersaturating, in logarithms, which do not overflow."""
+    exponent, saturation = fit["exponent"], fit.get("saturation", 1.0)
+    with np.errstate(divide="ignore"):  # a contrast of 0, where the function is 0
+        drive = exponent * np.log(contrast)
+    pool = np.logaddexp(saturation * exponent * np.log(fit["c50"]), saturation * drive)
+    return _times(fit["r_max"], np.exp(drive - pool))
+
+
+def _normalization(fit: xr.Dataset, contrast: xr.DataArray, mask: xr.DataArray) -> xr.DataArray:
+    exponent = fit["exponent"]
+    with np.errstate(divide="ignore"):
+        first, second, both = (
+            exponent * np.log(c) for c in (contrast, mask, np.hypot(contrast, mask))
+        )
+    pool = np.logaddexp(exponent * np.log(fit["c50"]), both)
+    return _times(fit["r_max"], np.exp(first - pool)) + _times(
+        fit["r_max_mask"], np.exp(second - pool)
+    )
+
+
+def _difference_of_gaussians(fit: xr.Dataset, diameter: xr.DataArray) -> xr.DataArray:
+    center = _times(fit["center_gain"], erf(diameter / fit["center_size"]))
+    return center - _times(fit["surround_gain"], erf(diameter / fit["surround_size"]))
+
+
+def _ratio_of_gaussians(fit: xr.Dataset, diameter: xr.DataArray) -> xr.DataArray:
+    center = _times(fit["center_gain"], erf(diameter / fit["center_size"]) ** 2)
+    return center / (
+        1 + (fit["surround_gain"] * erf(diameter / fit["surround_size"]) ** 2).fillna(0)
+    )
+
+
+FUNCTIONS: dict[str, Callable[..., xr.DataArray]] = {
+    "von_mises": _von_mises,
+    "log_gaussian": _log_gaussian,
+    "naka_rushton": _hyperbolic,
+    "supersaturating": _hyperbolic,
+    "difference_of_gaussians": _difference_of_gaussians,
+    "ratio_of_gaussians": _ratio_of_gaussians,
+    "normalization": _normalization,
+}
+
+
+def _times(gain: xr.DataArray, value: Any) -> xr.DataArray:
+    """0 where the gain is, whatever else is not known of what is not there."""
+    product: xr.DataArray = gain * value.where(gain != 0, 0)
+    return product
+
+
 def _fit(curve: xr.DataArray, dims: Sequence[str], form: Form) -> xr.Dataset:
     measures = [*form.measures, *(["baseline"] if form.baseline else []), "r_squared", "sse"]
     measures += ["at_bound", "converged"]
@@ -347,7 +469,7 @@ def _fit(curve: xr.DataArray, dims: Sequence[str], form: Form) -> xr.Dataset:
             "units": measured.get(units, units),
         }
         result[name] = values
-    return xr.Dataset(result)
+    return xr.Dataset(result, attrs={"function": form.function, "dims": " ".join(dims)})
 
 
 def _fit_values(

@@ -31,6 +31,7 @@ Axis = Sequence[float] | np.ndarray
 class Form(ABC):
     """Functions of a shape on the points of a curve."""
 
+    function: str  # its name
     baseline: bool
     positive: bool  # no gain is below 0
     gains: int
@@ -63,6 +64,7 @@ class VonMises(Form):
     Shape: center (radians of the circle), log kappa.
     """
 
+    function = "von_mises"
     baseline, positive = True, True
 
     def __init__(self, angles: np.ndarray, period: float, lobes: int) -> None:
@@ -117,6 +119,7 @@ class VonMises(Form):
 class LogGaussian(Form):
     """exp(-(octaves from the center)^2 / 2 sd^2). Shape: center (octaves), log sd."""
 
+    function = "log_gaussian"
     gains, positive = 1, True
     measures = ("preferred", "bandwidth", "low_cut", "high_cut", "amplitude")
 
@@ -157,6 +160,7 @@ class LogGaussian(Form):
 class NakaRushton(Form):
     """c^n / (c50^n + c^n). Shape: log c50, log n."""
 
+    function: str = "naka_rushton"
     gains, positive, baseline = 1, False, True
     measures: tuple[str, ...] = ("r_max", "c50", "exponent", "extrapolated")
 
@@ -184,6 +188,7 @@ class NakaRushton(Form):
 class Supersaturating(NakaRushton):
     """c^n / (c50^(s n) + c^(s n)). Shape: log c50, log n, s."""
 
+    function = "supersaturating"
     measures = ("r_max", "c50", "exponent", "saturation", "peak_contrast", "extrapolated")
 
     def __init__(self, contrasts: np.ndarray) -> None:
@@ -224,6 +229,7 @@ class Supersaturating(NakaRushton):
 class DifferenceOfGaussians(Form):
     """erf(d / center) - erf(d / surround). Shape: log center, log surround / center."""
 
+    function = "difference_of_gaussians"
     gains, positive = 2, True
     measures = (
         *("center_size", "surround_size", "center_gain", "surround_gain"),
@@ -270,6 +276,7 @@ class RatioOfGaussians(Form):
     Shape: log center, log surround / center, log k.
     """
 
+    function = "ratio_of_gaussians"
     gains, positive = 1, True
     measures = DifferenceOfGaussians.measures
 
@@ -313,6 +320,7 @@ class RatioOfGaussians(Form):
 class Normalization(Form):
     """c^n / (c50^n + c_rms^n) and mask^n / (c50^n + c_rms^n). Shape: log c50, log n."""
 
+    function = "normalization"
     gains, positive, baseline = 2, False, True
     measures = ("r_max", "r_max_mask", "c50", "exponent", "extrapolated")
 

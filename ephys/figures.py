@@ -307,6 +307,29 @@ def position_map(curve: xr.Dataset, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Loss and accuracy after each epoch, on training images on the way and on test images.
+
+    Parameters
+    ----------
+    history : as from ``train_classifier``: ``epoch``, ``train_loss``, ``train_accuracy``,
+        ``test_loss`` and ``test_accuracy`` of each.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
+        for part, color, label in [("train", "0.55", "training"), ("test", "C0", "test")]:
+            values = [row[f"{part}_{measure}"] for row in history]
+            ax.plot(epochs, values, "o-", color=color, ms=3.5, label=label)
+        ax.set(xlabel="epoch", ylabel=measure)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("cross-entropy (nats)")
+    axes[1].set_ylabel("share classified correctly")
+    axes[1].legend(frameon=False)
+    return figure
+
+
 def _histogram_axis(ax: Axes, counts: xr.DataArray, edges: np.ndarray) -> None:
     """The axis of a property: whether or not, in octaves, or as it is."""
     if edges.size == 3:

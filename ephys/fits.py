@@ -1,10 +1,13 @@
 """Fits: the few numbers that describe a measured receptive field."""
 
+import math
+
 import numpy as np
 import xarray as xr
 
 from ephys.shapes import Gabor, Gaussian, Shape
 from ephys.solver import least_squares
+from ephys.tuning import blockwise
 
 CHUNK_PIXELS = 2**20  # of maps at a time, which bounds the memory
 
@@ -22,8 +25,11 @@ DESCRIPTIONS = {  # of what the fits give, with units; "" for those of the map
     "amplitude": ("amplitude", ""),
     "baseline": ("baseline", ""),
     "r_squared": ("share of the variance that the fit explains", "1"),
+    "at_bound": ("the search ended at a bound, so parameters are not the unit's", "1"),
     "converged": ("no step improves the fit", "1"),
 }
+PERIODS = {"orientation": 180.0, "phase": 360.0}  # degrees
+FLAGS = ("at_bound", "converged")
 
 
 def fit_gabor(maps: xr.DataArray) -> xr.Dataset:
@@ -51,9 +57,10 @@ def fit_gabor(maps: xr.DataArray) -> xr.Dataset:
     (cycles per degree, from half a cycle across the map to the Nyquist limit); ``phase`` of the
     cosine at the centre (degrees, 0 to 360); ``sd_along`` and ``sd_across`` (degrees, from a
     quarter of a pixel to four sides of the map), and ``aspect``, the first over the second;
-    ``amplitude``, above 0, and ``baseline``, in the map's units; ``r_squared``; and ``converged``.
-    All are NaN, and nothing converged, for a map that is flat or has fewer pixels than the
-    function has parameters.
+    ``amplitude``, above 0, and ``baseline``, in the map's units; ``r_squared``; ``at_bound``, for
+    a search that ended at the edge of one of these ranges, so that the edge and not the map
+    decided; and ``converged``. All are NaN, and nothing converged or at a bound, for a map that is
+    flat or has fewer pixels than the function has parameters.
 
     Raises
     ------
@@ -87,8 +94,8 @@ def fit_gaussian(maps: xr.DataArray) -> xr.Dataset:
     Without ``y`` and ``x``: ``center_x``, ``center_y`` (degrees, within the map); ``sd_major`` and
     ``sd_minor`` (degrees); ``orientation`` of the major axis (degrees counter-clockwise from
     horizontal, 0 to 180), which means nothing where the two are alike; ``amplitude``, below 0
-    where the map has a trough, and ``baseline``, in the map's units; ``r_squared``; and
-    ``converged``. NaN as in :func:`fit_gabor`.
+    where the map has a trough, and ``baseline``, in the map's units; ``r_squared``,
+    ``at_bound`` and ``converged``. NaN as in :func:`fit_gabor`.
 
     Raises
     ------
@@ -105,9 +112,30 @@ def _fit(maps: xr.DataArray, family: type[Shape]) -> xr.Dataset:
             raise ValueError(
                 f"{name}={maps[name].values.tolist()} is not evenly spaced over two pixels or more"
             )
-    maps = maps.transpose(..., "y", "x")
-    pixels, units = int(np.prod(maps.shape[-2:])), int(np.prod(maps.shape[:-2]))
-    values = maps.values.astype(float).reshape(units, *maps.shape[-2:])
+    shape = family(maps["x"].values, maps["y"].values)
+    names = [*shape.describe(np.full((1, len(shape.lower)), np.nan)), "r_squared", *FLAGS]
+    fitted = blockwise(
+        _fit_values,
+        maps,
+        core=[["y", "x"]],
+        out=[()] * len(names),
+        dtypes=[bool if name in FLAGS else float for name in names],
+        kwargs={"shape": shape},
+    )
+    found = {}
+    for name, values in zip(names, fitted, strict=True):
+        long_name, measure = DESCRIPTIONS[name]
+        values.attrs = {"long_name": long_name, "units": measure or maps.attrs.get("units", "1")}
+        if name in PERIODS:
+            values.attrs["period"] = PERIODS[name]
+        found[name] = values
+    return xr.Dataset(found)
+
+
+def _fit_values(maps: np.ndarray, *, shape: Shape) -> tuple[np.ndarray, ...]:
+    """Kernel of the fits: (..., y, x) to an array (...) for each of the measures."""
+    outer, pixels = maps.shape[:-2], maps.shape[-2] * maps.shape[-1]
+    values = maps.reshape(math.prod(outer), *maps.shape[-2:]).astype(float)
     present = np.isfinite(values)
     mean = np.where(present, values, 0).sum((1, 2)) / np.maximum(present.sum((1, 2)), 1)
     centered = np.where(present, values - mean[:, None, None], 0)
@@ -116,9 +144,8 @@ def _fit(maps: xr.DataArray, family: type[Shape]) -> xr.Dataset:
         np.where(present, values, -np.inf).max((1, 2))
         > np.where(present, values, np.inf).min((1, 2))
     )
-    shape = family(maps["x"].values, maps["y"].values)
-    parameters = np.full((units, len(shape.lower)), np.nan)
-    r_squared, converged = np.full(units, np.nan), np.zeros(units, bool)
+    parameters = np.full((len(values), len(shape.lower)), np.nan)
+    r_squared, converged = np.full(len(values), np.nan), np.zeros(len(values), bool)
     step = max(1, CHUNK_PIXELS // pixels)
     for first in range(0, len(tuned), step):
         rows = tuned[first : first + step]
@@ -133,14 +160,9 @@ def _fit(maps: xr.DataArray, family: type[Shape]) -> xr.Dataset:
         )
         parameters[rows], converged[rows] = solution.parameters, solution.converged
         r_squared[rows] = 1 - solution.sse / total[rows]
-    template = maps.isel(y=0, x=0, drop=True)
-    fitted = {}
-    found = {**shape.describe(parameters), "r_squared": r_squared, "converged": converged}
-    for name, result in found.items():
-        long_name, measure = DESCRIPTIONS[name]
-        attributes = {"long_name": long_name, "units": measure or maps.attrs.get("units", "1")}
-        fitted[name] = (template.dims, result.reshape(template.shape), attributes)
-    return xr.Dataset(fitted, template.coords)
+    at_bound = ((parameters <= shape.lower) | (parameters >= shape.upper)).any(1)
+    found = [*shape.describe(parameters).values(), r_squared, at_bound, converged]
+    return tuple(np.reshape(result, outer) for result in found)
 
 
 def _positions(maps: xr.DataArray, name: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from ephys.electrodes import copy, electrodes, find_layers
 from ephys.models.devices import placement
 from ephys.models.input_format import InputFormat, own_format
 from ephys.receptive_field import Geometry, geometry
-from ephys.responses import UNIT_ATTRIBUTES
+from ephys.responses import UNIT_ATTRIBUTES, stimulus_origins
 from ephys.stimuli.sweep import StimulusSet
 from ephys.visual_field import VisualField
 
@@ -65,7 +65,8 @@ def reverse_correlation(
         raise ValueError("maps are by luminance; show noise without a color")
     grey = float(stimuli.blank.render(field)[0, 0, 0, 0])
     answered = responses["response"]
-    origins, group = np.unique(_origins(responses), axis=1, return_inverse=True)  # (2, group)
+    places = stimulus_origins(responses)
+    origins, group = np.unique(places, axis=1, return_inverse=True)  # (2, group)
     members = [np.flatnonzero(group.reshape(-1) == g) for g in range(origins.shape[1])]
     pixels = field.height_px * field.width_px
     maps = np.zeros((answered.sizes["unit"], pixels))  # sum over stimuli of r d
@@ -201,16 +202,6 @@ def _check_same(responses: xr.Dataset, stimuli: StimulusSet) -> None:
                 f"stimulus {first} was shown with {name}={shown[first]}, but the set has "
                 f"{given[first]}; pass the set that was shown"
             )
-
-
-def _origins(responses: xr.Dataset) -> np.ndarray:
-    """Where on the field each unit's stimuli were centred, degrees: (2, unit)."""
-    units = responses.sizes["unit"]
-    readout, centered = responses.attrs.get("readout"), responses.attrs.get("centered", 1)
-    if readout == "map" or not centered or "rf_x" not in responses.coords:
-        return np.zeros((2, units))
-    centers = np.stack([responses["rf_x"].values, responses["rf_y"].values])
-    return np.where(np.isfinite(centers).all(0), centers, 0)
 
 
 def _site(

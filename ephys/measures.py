@@ -20,10 +20,27 @@ surround *              ``part`` and angle of the surround of    surround_suppre
                         center_surround                          _cross, iso_minus_cross
 cross_orientation *     contrast and mask_contrast of plaids at  cross_orientation_index,
                         right angles                             maximal_inhibition, normalization
+azimuth, hue *          azimuth in DKL space, or hue in HSL or   resultant_azimuth or resultant_hue,
+                        HSV, of uniform fields                   hue_half_width, hue_selectivity
+cone_weights *          ``part`` and the cones that see it, of   cone_weight_l, _m and _s,
+                        gratings; at most orientation, spatial   cone_magnitude_l, _m and _s
+                        frequency and phase besides
+isoluminant_frequency * ``part``, the axis of DKL space; as      sensitivity_ratio,
+                        cone_weights, and spatial frequency      friedman_color_index,
+                                                                 rafegas_color_index, color_class,
+                                                                 opponency_class, color_axis, and of
+                                                                 color and luminance the band and
+                                                                 the preferred frequency
+opponency               ``part``: hues, gratings and baselines   spectral_opponency,
+                        of Harris et al.                         spatial_opponency, harris_class,
+                                                                 the same by a margin, those of hue
+                                                                 and friedman_color_index
+sparse_noise,           places and polarity of spots side by     gaussian and gabor, receptive
+white_noise             side; seeds                              fields, see below
 natural_images          photographs                              lifetime_sparseness
 ======================= ======================================== ==================================
 
-and of all but the last the parameters of the largest mean response in the whole table, at which the
+and of gratings the parameters of the largest mean response in the whole table, at which the
 others are measured: ``preferred_orientation``, ``preferred_diameter``, ... What is measured along
 has four values or more. Gratings that vary in spatial frequency and in orientation or direction
 are of both kinds; of those that vary in contrast or diameter too, only that is measured. Functions
@@ -31,11 +48,19 @@ are fitted (:mod:`ephys.curve_fits`) where there are more points than parameters
 
 Responses are means over phases and frames (F0), which of a linear unit are nothing: record it after
 its rectification. Measures of the kinds with * are of the response above the blank, as
-physiologists subtract what a cell fires anyway where they ask what a stimulus adds; the others, and
+physiologists subtract what a cell fires anyway where they ask what a stimulus adds. So are hue
+tuning and Friedman's index of the kind opponency. Those of color take the modulation (F1) of units
+in which it is the larger, and rafegas_color_index is of the response as it is. The others, and
 the fit of the normalization model, are of the response as it is: circular variance and F1/F0 are
 defined of rates, and the functions of contrast and orientation have a baseline of their own. The
 attribute ``baseline`` of a measure says which. The blank is also the response to contrast 0, where
 that was not shown.
+
+Receptive fields are fitted (:mod:`ephys.fits`) on the grid of the checks (:mod:`ephys.check_maps`):
+a Gaussian to how far each moves the response from the blank's, whether light or dark, and a Gabor
+to the reverse correlation, which of a unit that answers light and dark alike is nothing. Their
+centres are on the field, as ``rf_x`` and ``rf_y`` are. A field of few checks is hardly seen: widths
+end at a bound, a quarter of a check.
 
 What differs by no more than rounding does not differ: a mean that is as near to the blank's is the
 blank's, and a curve that varies as little is flat. Without that, the mean over phases of a linear
@@ -43,16 +68,21 @@ unit, which is 0, would be tuned by its rounding.
 """
 
 import math
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 import xarray as xr
 
-from ephys import curve_fits, frequency, suppression
+from ephys import color, curve_fits, frequency, harris, opponency, suppression
+from ephys.check_maps import FAMILIES as NOISES
+from ephys.check_maps import check_maps, drawn_at
+from ephys.cones import cone_weights, laid_out
+from ephys.fits import fit_gabor, fit_gaussian
 from ephys.modulation import f1_f0, simple_or_complex
-from ephys.responses import BLOCK_VALUES
+from ephys.responses import blocks, stimulus_origins
 from ephys.selectivity import dsi, gdsi, gosi, lifetime_sparseness, orthogonal_ratio, osi
 from ephys.tuning import check_circle, half_width, preferred, tuning_curve
 
@@ -60,12 +90,25 @@ from ephys.tuning import check_circle, half_width, preferred, tuning_curve
 # recorder too lets answers differ.
 ROUNDING = 1000 * float(np.finfo(np.float32).eps)
 RAW, ABOVE_BLANK = "raw", "above blank"
-PERIODS = {"orientation": 180.0, "direction": 360.0}
-TUNED = ("orientation", "direction", "spatial_frequency", "diameter", "center_diameter")
-ABOVE = ("spatial_frequency", "diameter", "center_diameter")  # preferred by what exceeds the blank
-WORDS = {
+PERIODS = {"orientation": 180.0, "direction": 360.0, "azimuth": 360.0, "hue": 360.0}
+# Preferred by what exceeds the blank.
+ABOVE = ("spatial_frequency", "diameter", "center_diameter", "azimuth", "hue")
+TUNED = ("orientation", "direction", *ABOVE)
+HARRIS_MARGIN = 0.1  # of the larger swing, where their rule has none
+BAND_WORDS = ("low-pass", "band-pass", "high-pass", "all-pass")
+HARRIS_WORDS = {
+    "spectral_opponency": harris.RULE,
+    "spatial_opponency": harris.RULE,
+    "harris_class": harris.BOTH,
+}
+WORDS: dict[str, tuple[str, ...]] = {
     "cell_class": ("simple",),
-    "band": ("low-pass", "band-pass", "high-pass", "all-pass"),
+    **dict.fromkeys(("band", "color_band", "luminance_band"), BAND_WORDS),
+    "color_axis": ("L-M", "S"),
+    "color_class": opponency.COLOR_CLASSES,
+    "opponency_class": ("single-opponent", "double-opponent", "non-opponent"),
+    **HARRIS_WORDS,
+    **{f"{name}_margin": words for name, words in HARRIS_WORDS.items()},
 }
 
 Measures = dict[str, xr.DataArray]
@@ -96,8 +139,8 @@ def protocol_measures(responses: xr.Dataset) -> xr.Dataset:
         raise KeyError("there is no response to the blank, which others are told from; record it")
     found = kinds(responses)
     units = {name: c for name, c in responses.coords.items() if c.dims == ("unit",)}
-    blocks = [_measured(block, found) for block in _blocks(responses)]
-    measures = blocks[0] if len(blocks) == 1 else xr.concat(blocks, "unit")
+    measured = [_measured(block, found) for block in blocks(responses)]
+    measures = measured[0] if len(measured) == 1 else xr.concat(measured, "unit")
     return measures.assign_coords(units)
 
 
@@ -106,18 +149,19 @@ def kinds(responses: xr.Dataset) -> list[str]:
     shown = {name: c for name, c in responses.coords.items() if c.dims == ("stimulus",)}
     values = {str(name): np.unique(c.values).size for name, c in shown.items()}
     varied = {name for name, count in values.items() if count > 1}
-    if values.get("family") != 1:
+    if "family" not in shown:
         return []
+    families = set(shown["family"].values.tolist())
     silent = {
         "response": (("stimulus", "unit"), np.zeros((responses.sizes["stimulus"], 1))),
         "blank": ("unit", np.zeros(1)),
     }
-    family = str(responses["family"].values[0])
     table = xr.Dataset(silent, shown)
     return [
         name
         for name, kind in KINDS.items()
-        if family in kind.families
+        if families <= set(kind.families)
+        and len(families) == (len(kind.families) if kind.together else 1)
         and all(values.get(name, 0) >= kind.least for name in kind.along)
         and (kind.beside is None or varied <= kind.along | kind.beside)
         and _accepted(kind, table)
@@ -152,6 +196,7 @@ class Kind:
     beside : those that may vary too; None for any.
     measure : gives the measures.
     least : values of each parameter ``along``.
+    together : whether all of the families are shown, rather than one of them.
     """
 
     families: tuple[str, ...]
@@ -159,6 +204,7 @@ class Kind:
     beside: Set[str] | None
     measure: Callable[[xr.Dataset], Measures]
     least: int = 4
+    together: bool = False
 
 
 def _of_orientation(responses: xr.Dataset) -> Measures:
@@ -256,9 +302,109 @@ def _of_cross_orientation(responses: xr.Dataset) -> Measures:
     return _preferred(gratings) | _described(found, ABOVE_BLANK) | _described(fit, RAW)
 
 
+def _of_noise(responses: xr.Dataset) -> Measures:
+    linear, magnitude = check_maps(responses, rounding=responses["rounding"])
+    found = _described(_fitted("gaussian", fit_gaussian, magnitude, 7), ABOVE_BLANK)
+    found |= _described(_fitted("gabor", fit_gabor, linear, 9), RAW)
+    origins = np.stack([responses["origin_x"].values, responses["origin_y"].values])
+    at = dict(zip("xy", drawn_at(responses, origins), strict=True))
+    for function, axis in product(("gaussian", "gabor"), "xy"):
+        center = found[name := f"{function}_center_{axis}"]  # on the map
+        found[name] = (center + at[axis]).assign_attrs(center.attrs)
+    return found
+
+
 def _of_photographs(responses: xr.Dataset) -> Measures:
     shown = _answered(responses["response"], responses)
     return _described({"lifetime_sparseness": lifetime_sparseness(shown)}, RAW)
+
+
+def _of_hue(responses: xr.Dataset, *, dim: str) -> Measures:
+    curve = _above_blank(_curve(responses, dim), responses)
+    found = {
+        f"resultant_{dim}": color.resultant_hue(curve, dim),
+        "hue_half_width": color.hue_half_width(curve, dim),
+        "hue_selectivity": color.hue_selectivity(curve, dim),
+    }
+    return _preferred(responses) | _described(found, ABOVE_BLANK)
+
+
+def _of_cone_weights(responses: xr.Dataset) -> Measures:
+    weights = cone_weights(_snapped(responses))
+    found = {
+        f"cone_{name}_{cone.lower()}": weights[name].sel(cone=cone)
+        for name in ("weight", "magnitude")
+        for cone in weights["cone"].values.tolist()
+    }
+    for name, values in found.items():
+        values.attrs["long_name"] = values.attrs["long_name"].replace("cone", name[-1].upper(), 1)
+    return _described(found, ABOVE_BLANK)
+
+
+def _of_isoluminant_frequency(responses: xr.Dataset) -> Measures:
+    seen = _snapped(responses)
+    curves = opponency.isoluminant_curves(seen)
+    if (count := curves.sizes["spatial_frequency"]) < 4:
+        raise ValueError(f"{count} values of spatial_frequency are no curve")
+    peaks = curves.max("spatial_frequency", skipna=False)
+    shown = [peaks.sel(part=axes, drop=True) for axes in (["L-M", "S"], "luminance")]
+    sensitivity = curves / curves["cone_contrast"]
+    hued, grey = opponency.preferred_axis(sensitivity), sensitivity.sel(part="luminance", drop=True)
+    axis = hued["part"].assign_attrs(long_name="axis of color, the more sensitive", units="1")
+    best, white = (curve.max("spatial_frequency", skipna=False) for curve in (hued, grey))
+    band, weights = frequency.band(hued), cone_weights(seen)["weight"]
+    found = {
+        "sensitivity_ratio": color.sensitivity_ratio(best, white),
+        "friedman_color_index": color.friedman_color_index(shown[0].max("part"), shown[1]),
+        "color_class": opponency.color_class(best, white),
+        "opponency_class": opponency.single_or_double_opponent(best, white, band, weights),
+        "color_axis": axis,
+    }
+    for name, curve in {"color": hued, "luminance": grey}.items():
+        best = preferred(curve, "spatial_frequency").where(curve.max("spatial_frequency") > 0)
+        about = {"long_name": f"spatial frequency preferred in {name}"}
+        found[f"{name}_spatial_frequency"] = best.assign_attrs(about)
+        about = {"long_name": f"pass-band of {name}", "units": "1"}
+        found[f"{name}_band"] = frequency.band(curve).assign_attrs(about)
+    return _described(found, ABOVE_BLANK) | _described(_rafegas(responses), RAW)
+
+
+def _rafegas(responses: xr.Dataset) -> Measures:
+    """Both colors against the gratings of luminance, which are theirs without color."""
+    images = []
+    for parts in (["L-M", "S"], ["luminance", "luminance"]):
+        table = laid_out(responses, parts)
+        dims = [name for name in table.dims if name != "unit"]
+        images.append(table.stack(image=dims, create_index=False).reset_coords(drop=True))
+    index = color.rafegas_color_index(_answered(images[0], responses), images[1], "image")
+    return {"rafegas_color_index": index}
+
+
+def _of_opponency(responses: xr.Dataset) -> Measures:
+    part = responses["part"].values
+    hues = responses.isel(stimulus=np.flatnonzero(part == "hue"))
+    if not (part == "baseline").any() or not hues.sizes["stimulus"]:
+        raise ValueError("there are no hues or no baselines")
+    rules = {
+        "": ("published rule", harris.harris_classes(responses)),
+        "_margin": (
+            f"with a margin of {HARRIS_MARGIN:g}",
+            harris.harris_classes(responses, margin=HARRIS_MARGIN),
+        ),
+    }
+    found: Measures = {}
+    for suffix, (rule, classes) in rules.items():
+        for name, word in zip(HARRIS_WORDS, ("spectral", "spatial", "both"), strict=True):
+            about = f"{classes[word].attrs['long_name']} ({rule})"
+            found[f"{name}{suffix}"] = classes[word].assign_attrs(long_name=about)
+    above = _above_blank(responses["response"], responses)
+    hued, grey = (
+        above.isel(stimulus=np.flatnonzero(part == name)).max("stimulus", skipna=False)
+        for name in ("hue", "baseline")
+    )
+    index = {"friedman_color_index": color.friedman_color_index(hued, grey)}
+    tuned = _of_hue(hues, dim="hue")
+    return _described(found, RAW) | _described(index, ABOVE_BLANK) | tuned
 
 
 GRATINGS = ("grating", "gabor", "square_grating", "drifting_grating")
@@ -284,6 +430,27 @@ KINDS = {
         _of_cross_orientation,
         least=2,
     ),
+    "azimuth": Kind(("patch",), {"azimuth"}, frozenset(), partial(_of_hue, dim="azimuth")),
+    "hue": Kind(("patch",), {"hue"}, frozenset(), partial(_of_hue, dim="hue")),
+    "cone_weights": Kind(
+        GRATINGS[:2],
+        {"part", "cone_l", "cone_m", "cone_s"},
+        STILL | {"orientation"},
+        _of_cone_weights,
+        least=2,
+    ),
+    "isoluminant_frequency": Kind(
+        GRATINGS[:2],
+        {"part", "azimuth", "elevation", "spatial_frequency"},
+        STILL | {"orientation"},
+        _of_isoluminant_frequency,
+        least=2,
+    ),
+    "opponency": Kind(
+        ("patch", "grating"), {"part", "hue"}, None, _of_opponency, least=2, together=True
+    ),
+    "sparse_noise": Kind(NOISES[:1], {"x", "y"}, frozenset({"polarity"}), _of_noise),
+    "white_noise": Kind(NOISES[1:], {"seed"}, frozenset(), _of_noise),
     "natural_images": Kind(("photograph",), frozenset(), None, _of_photographs),
 }
 
@@ -295,14 +462,6 @@ def _accepted(kind: Kind, silent: xr.Dataset) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _blocks(responses: xr.Dataset) -> Iterator[xr.Dataset]:
-    """Numpy arrays in blocks of units, which bounds the memory; dask arrays whole."""
-    units, stimuli = responses.sizes["unit"], responses.sizes["stimulus"]
-    size = units if responses["response"].chunks else BLOCK_VALUES // max(stimuli, 1)
-    for start in range(0, max(units, 1), max(size, 1)):
-        yield responses.isel(unit=slice(start, start + max(size, 1)))
 
 
 def _measured(responses: xr.Dataset, names: list[str]) -> xr.Dataset:
@@ -319,7 +478,8 @@ def _measures(kind: Kind, responses: xr.Dataset) -> Measures:
     rounding = share * np.maximum(largest, abs(blank))
     of_units = [name for name, c in responses.coords.items() if c.dims == ("unit",)]
     plain = responses.drop_vars(of_units).assign(blank=blank, rounding=rounding)
-    return kind.measure(plain)
+    x, y = stimulus_origins(responses)
+    return kind.measure(plain.assign(origin_x=("unit", x), origin_y=("unit", y)))
 
 
 def _curve(responses: xr.Dataset, dim: str) -> xr.DataArray:
@@ -340,6 +500,13 @@ def _answered(curves: xr.DataArray, responses: xr.Dataset) -> xr.DataArray:
 def _above_blank(curve: xr.DataArray, responses: xr.Dataset) -> xr.DataArray:
     above = curve.reset_coords(drop=True) - responses["blank"]
     return above.where(~(abs(above) <= responses["rounding"]), 0).assign_attrs(curve.attrs)
+
+
+def _snapped(responses: xr.Dataset) -> xr.Dataset:
+    """Responses that are the blank's but for rounding are the blank's."""
+    values, blank = responses["response"], responses["blank"]
+    near = abs(values - blank) <= responses["rounding"]
+    return responses.assign(response=values.where(~near, blank))
 
 
 def _with_blank(curve: xr.DataArray, responses: xr.Dataset) -> xr.DataArray:
@@ -397,7 +564,7 @@ def _fitted(
     if math.prod(size for name, size in curve.sizes.items() if name != "unit") <= parameters:
         return {}
     fit, found = fit_to(curve), Measures()
-    for name, values in fit.drop_vars("sse").data_vars.items():
+    for name, values in fit.drop_vars("sse", errors="ignore").data_vars.items():
         about = dict(values.attrs)
         about["long_name"] += f", {function.replace('_', ' ')} fit"
         if name == "preferred" and period is not None:

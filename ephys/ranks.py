@@ -1,4 +1,4 @@
-"""One recording by several processes, as ``torchrun`` starts them."""
+"""One recording or training by several processes, as ``torchrun`` starts them."""
 
 import os
 from dataclasses import dataclass

@@ -23,6 +23,10 @@ SLOPES = {
         "separability",
         "1 if every contrast gives the same curve up to a factor; large responses weigh most",
     ),
+    "preferred_shift": (
+        "shift",
+        "degrees by which contrast turns the preferred orientation; 0 is invariant",
+    ),
 }
 
 
@@ -38,9 +42,21 @@ UNITS = {
 }
 # Told in words of their own.
 UNIT = "unit: "  # before the names of the physiologist's measures
+STIMULUS = "stimulus: "  # and of what the units of a layer do together at each stimulus
+# Any of which is in the figure of a protocol of color, with words of its own below.
+COLOR = {"hue_selectivity", "cone_weight_l", "sensitivity_ratio", "harris_class: double-opponent"}
 FLAGS = ("converged", "at_bound", "extrapolated")  # 1 or 0, of which the mean is a share
+SHARES = (*FLAGS, "responsive")
+CORRECTIONS = {
+    **{"holm": "Holm", "bonferroni": "Bonferroni"},
+    "fdr_bh": "Benjamini and Hochberg",
+}
+ALPHA = 0.05  # of the differences that a page shows
 SECTION_ATTRIBUTES = ("protocol", "purpose", "citation")
-DIGITS = 12  # after the point, of what was asked for: beyond them is the rounding of a zero
+DIGITS = (
+    12  # after the point, of what was asked for: beyond them is the rounding of a zero (and + 0.0
+)
+# is that without a sign)
 
 
 def write_report(run: Path, about: dict[str, Any]) -> None:
@@ -51,6 +67,7 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
     about : the ``model`` and the ``protocols`` of the run, as in ``run.json``.
     """
     population, scores = read_population(run), read_scores(run)
+    differences = read_differences(run)
     protocols = []
     for name in about["protocols"]:
         table, measured = _apart(population[population["protocol"] == name])
@@ -62,11 +79,14 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
             "figure": _embedded(run / "figures" / f"{name}.png"),
             "about_contrast": is_about_contrast(table),
             "about_macaque": name in scores["protocol"].values,
+            "about_color": COLOR & set(measured["measure"].str.removeprefix(UNIT)),
             "stimuli": responses.sizes["stimulus"],
             "units": responses.sizes["unit"],
             "shown": shown(responses),
             "measures": _of_units(measured),
             "measured_layers": list(dict.fromkeys(measured["layer"])),
+            "differences": _different(differences[differences["protocol"] == name]),
+            "tests": _tests(differences[differences["protocol"] == name]),
             "provenance": responses.attrs,
         }
         if section["about_contrast"]:
@@ -84,6 +104,7 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
         about=about,
         protocols=protocols,
         provenance=_provenance(protocols),
+        tests=_tests(differences),
         slope_names=SLOPES,
         interval=_interval,
         number=_number,
@@ -94,7 +115,7 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
 
 def _apart(population: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of a protocol's own table, and those of the physiologist's measures of units."""
-    of_units = population["measure"].str.startswith(UNIT)
+    of_units = population["measure"].str.startswith((UNIT, STIMULUS))
     return population[~of_units], population[of_units]
 
 
@@ -103,7 +124,7 @@ def _of_units(measured: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for (name, baseline), part in measured.groupby(["measure", "baseline"], sort=False):
         label = str(name).removeprefix(UNIT)
-        statistic = "mean" if ":" in label or label.endswith(FLAGS) else "median"
+        statistic = "mean" if ":" in label or label.endswith(SHARES) else "median"
         cells = {
             layer: f"{_interval(row, statistic, '.3g')} ({row['count']})"
             for layer, rows_of_layer in part.groupby("layer", sort=False)
@@ -149,8 +170,8 @@ def shown(responses: xr.Dataset) -> list[dict[str, Any]]:
             {
                 "quantity": str(quantity).replace("_", " "),
                 "units": {"1": "", "cycles degree-1": "cycles/degree"}.get(units, units),
-                "lowest": float(np.nanmin(asked).round(DIGITS)),
-                "highest": float(np.nanmax(asked).round(DIGITS)),
+                "lowest": float(np.nanmin(asked).round(DIGITS)) + 0.0,
+                "highest": float(np.nanmax(asked).round(DIGITS)) + 0.0,
                 "deviation": float(off.max()) if off.size else np.nan,
                 "relative": relative,
                 "stimuli": int(both.sum()),
@@ -171,6 +192,103 @@ def read_scores(run: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=["protocol", "layer"])
     names = {"layer": str, "protocol": str}
     return pd.read_csv(run / "macaque_v1.csv", dtype=names, keep_default_na=False, na_values="")
+
+
+def read_differences(run: Path) -> pd.DataFrame:
+    """``differences.csv`` of a run, without rows for a run of one layer."""
+    if not (run / "differences.csv").is_file():
+        return pd.DataFrame(columns=["protocol", "layer_a", "layer_b", "p", "p_corrected"])
+    names = dict.fromkeys(("protocol", "measure", "layer_a", "layer_b"), str)
+    return pd.read_csv(run / "differences.csv", dtype=names, keep_default_na=False, na_values="")
+
+
+def difference_summary(differences: pd.DataFrame, correction: str = "holm") -> str:
+    """The table of ``comparison.compare`` for a terminal: a few lines for each pair.
+
+    The differences of the smallest p come first, of equal ones the largest.
+
+    Parameters
+    ----------
+    correction : of p.
+    """
+    heads = ["", "units", "difference [95 %]", "delta", "p"]
+    sides = [name for name in ("run_a", "layer_a", "run_b", "layer_b") if name in differences]
+    half = len(sides) // 2
+    blocks = {}
+    for key, rows in differences.groupby(["protocol", *sides], sort=False):
+        protocol, *names = map(str, key)
+        title = f"{protocol}: {': '.join(names[:half])} less {': '.join(names[half:])}"
+        blocks[title] = [heads, *_difference_rows(rows)]
+    everything = [row for block in blocks.values() for row in block]
+    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    lines = []
+    for title, block in blocks.items():
+        lines.append(title)
+        for first, *others in block:
+            cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+            lines.append("  " + "  ".join([f"{first:{widths[0]}}", *cells]))
+    lines += [
+        "Differences are of medians over units, or of shares of them, with bootstrap intervals.",
+        "delta is Cliff's: P(a unit of the first exceeds one of the second) - P(the reverse).",
+        f"p is of permutation tests of delta, corrected for all {_tests(differences)} of them by "
+        f"{CORRECTIONS[correction]}.",
+    ]
+    return "\n".join(lines)
+
+
+def _difference_rows(differences: pd.DataFrame) -> list[list[str]]:
+    return [
+        [
+            row["measure"] + (" (share)" if row["statistic"] == "share" else ""),
+            f"{row['count_a']}, {row['count_b']}",
+            _difference(row),
+            _number(row["effect_size"], ".2f"),
+            _probability(row["p_corrected"]),
+        ]
+        for row in _ordered(differences)
+    ]
+
+
+def _ordered(differences: pd.DataFrame) -> list[dict[Any, Any]]:
+    sized = differences.assign(size=-differences["effect_size"].abs())
+    return sized.sort_values(["p_corrected", "size"], kind="stable").to_dict("records")
+
+
+def _different(differences: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each pair of layers the differences that are hardly chance, ordered as for a terminal."""
+    certain = differences[differences["p_corrected"] <= ALPHA]
+    return [
+        {
+            **{"a": a, "b": b},
+            "rows": [
+                {
+                    "measure": row["measure"].replace("_", " "),
+                    "of_a": f"{_number(row['value_a'])} ({row['count_a']})",
+                    "of_b": f"{_number(row['value_b'])} ({row['count_b']})",
+                    "difference": _difference(row),
+                    "delta": _number(row["effect_size"], ".2f"),
+                    "p": _probability(row["p_corrected"]),
+                }
+                for row in _ordered(rows)
+            ],
+        }
+        for (a, b), rows in certain.groupby(["layer_a", "layer_b"], sort=False)
+    ]
+
+
+def _tests(differences: pd.DataFrame) -> int:
+    return int(differences["p"].notna().sum())
+
+
+def _difference(row: Mapping[Any, Any]) -> str:
+    if np.isnan(row["difference"]):
+        return "–"
+    middle, low, high = (_number(row[name]) for name in ("difference", "low", "high"))
+    return f"{middle} [{low}, {high}]"
+
+
+def _probability(p: float) -> str:
+    return "<0.0001" if p < 1e-4 else _number(p, ".2g")
 
 
 def summary(population: pd.DataFrame, scores: pd.DataFrame | None = None) -> str:

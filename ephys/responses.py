@@ -10,7 +10,7 @@ strings: the provenance.
 
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +106,24 @@ def varied_parameters(responses: xr.Dataset) -> list[str]:
         for name, c in responses.coords.items()
         if c.dims == ("stimulus",) and c.dtype.kind in "fiu" and np.unique(c.values).size > 1
     )
+
+
+def blocks(responses: xr.Dataset) -> Iterator[xr.Dataset]:
+    """Numpy arrays in blocks of units, which bounds the memory; dask arrays whole."""
+    units, stimuli = responses.sizes["unit"], responses.sizes["stimulus"]
+    size = units if responses["response"].chunks else BLOCK_VALUES // max(stimuli, 1)
+    for start in range(0, max(units, 1), max(size, 1)):
+        yield responses.isel(unit=slice(start, start + max(size, 1)))
+
+
+def stimulus_origins(responses: xr.Dataset) -> np.ndarray:
+    """Where on the field each unit's stimuli were centred, degrees: (2, unit)."""
+    units = responses.sizes["unit"]
+    readout, centered = responses.attrs.get("readout"), responses.attrs.get("centered", 1)
+    if readout == "map" or not centered or "rf_x" not in responses.coords:
+        return np.zeros((2, units))
+    centers = np.stack([responses["rf_x"].values, responses["rf_y"].values])
+    return np.where(np.isfinite(centers).all(0), centers, 0)
 
 
 def create_store(path: Path | Store, dataset: xr.Dataset, *, chunk: int) -> zarr.Array:

@@ -8,6 +8,7 @@ import xarray as xr
 from scipy import stats
 
 from ephys.multiple_comparisons import Method, correct
+from ephys.responses import blocks
 from ephys.statistics import CHUNK_VALUES
 from ephys.tuning import CYCLES, blockwise
 
@@ -54,8 +55,8 @@ def responsive(
     Parameters
     ----------
     responses : with ``response (stimulus, unit)`` and ``blank``. All that differs between stimuli
-        but ``repeats`` makes conditions; they need not be a grid. Of a dask array a block of units
-        is read at a time.
+        but ``repeats`` makes conditions; they need not be a grid. A block of units is looked at at
+        a time, of a dask array one of its own.
     repeats : parameters that do not make a condition.
     margin : share of the layer's largest response; by default what the recorder takes for rounding:
         1000 units in the last place of float32 (1.2e-4), or the ``error`` that it noted for a lower
@@ -101,22 +102,25 @@ def responsive(
     groups = _conditions(responses, repeats)
     if magnitude and not groups.any():
         raise ValueError("magnitude compares conditions, and all stimuli are of one")
-    measured = blockwise(
-        _measured,
-        responses["response"],
-        responses["blank"],
-        core=[["stimulus"], []],
-        out=[[], [], [], []],
-        dtypes=[float] * 4,
-        kwargs={
-            "groups": groups,
-            "magnitude": magnitude,
-            "resamples": resamples if test == "permutation" else 0,
-            "seed": seed,
-        },
-    )
-    names = ("largest", "deviation", "f", "p")
-    found = xr.Dataset(dict(zip(names, measured, strict=True))).compute()
+    tests = []
+    for block in blocks(responses):  # each is put in another order in memory
+        measured = blockwise(
+            _measured,
+            block["response"],
+            block["blank"],
+            core=[["stimulus"], []],
+            out=[[], [], [], []],
+            dtypes=[float] * 4,
+            kwargs={
+                "groups": groups,
+                "magnitude": magnitude,
+                "resamples": resamples if test == "permutation" else 0,
+                "seed": seed,
+            },
+        )
+        names = ("largest", "deviation", "f", "p")
+        tests.append(xr.Dataset(dict(zip(names, measured, strict=True))).compute())
+    found = xr.concat(tests, "unit")
     excess = found["deviation"] / _largest_of_layer(found["largest"])
     answers = excess > margin
     p = found["p"].where(answers)

@@ -1,5 +1,6 @@
 """Models: what can be put on the rig, and how the shipped ones were trained."""
 
+from ephys.models.channel_norm import ChannelGroupNorm
 from ephys.models.divnormei import DivNormEI
 from ephys.models.gabor_bank import GaborBank
 from ephys.models.input_format import InputFormat
@@ -9,6 +10,7 @@ from ephys.models.vgg import VGG
 
 __all__ = [
     "VGG",
+    "ChannelGroupNorm",
     "DivNormEI",
     "GaborBank",
     "InputFormat",

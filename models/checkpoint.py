@@ -15,14 +15,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ephys.models.superres import SuperResolution, SuperResolutionSettings
+from ephys.models.superres import SuperResolution
+from ephys.models.twolayer import TwoLayerCNN
 
 HEADER = "ephys"
+ARCHITECTURES: dict[str, type[SuperResolution] | type[TwoLayerCNN]] = {
+    "superres": SuperResolution,
+    "twolayer": TwoLayerCNN,
+}
 
 
-def save_checkpoint(path: Path, model: SuperResolution, notes: dict[str, Any]) -> None:
+def save_checkpoint(
+    path: Path, model: SuperResolution | TwoLayerCNN, notes: dict[str, Any]
+) -> None:
     """Write the model and the notes about it, whole or not at all."""
-    header = {"architecture": "superres", "settings": model.describe(), **notes}
+    (architecture,) = [name for name, kind in ARCHITECTURES.items() if isinstance(model, kind)]
+    header = {"architecture": architecture, "settings": model.describe(), **notes}
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path, save(weights, metadata={HEADER: json.dumps(header)}))
 
@@ -35,13 +43,14 @@ def load_checkpoint(path: Path) -> nn.Module:
     FileNotFoundError, ValueError : if there is no such file, or it is not a whole checkpoint.
     """
     header, weights = read_header(path), read_weights(path)
-    if header.get("architecture") != "superres":
+    network = ARCHITECTURES.get(str(header.get("architecture")))
+    if network is None:
         raise ValueError(
             f"{path} holds weights but does not say of which network; name it with --arch"
         )
     try:
         with torch.random.fork_rng(devices=[]):  # building a network draws its initial weights
-            model = SuperResolution(SuperResolutionSettings(**header["settings"]))
+            model = network.of(header["settings"])
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())

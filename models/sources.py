@@ -23,6 +23,15 @@ SHIPPED = {
     "superres-divnormei-eq3": "DivNormEI, excitation from the drive (Eq. 3 as printed)",
     "superres-divnorm": "divisive normalization without lateral connections",
     "superres-gabor": "no normalization: the decoder reads the Gabor bank",
+    **{
+        f"twolayer-{normalization}-{start}": f"classifier, {what}; filters began {how}"
+        for normalization, what in {
+            "competition": "channels compete",
+            "group": "group norm",
+            "batch": "batch norm",
+        }.items()
+        for start, how in {"independent": "independent", "alike": "alike in groups"}.items()
+    },
 }
 BUILT_IN = {name: network.about for name, network in NETWORKS.items()}
 PATTERNS = {

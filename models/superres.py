@@ -6,7 +6,7 @@ early_vision, commit 79ca421), where the network sees the coarse image brought b
 """
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -91,9 +91,14 @@ class SuperResolution(nn.Module):
             if isinstance(module, DivNormEI):
                 module.project()
 
-    def describe(self) -> dict[str, str | int]:
-        """The settings as plain data: ``SuperResolutionSettings(**model.describe())``."""
+    def describe(self) -> dict[str, Any]:
+        """The settings as plain data, which JSON keeps: ``SuperResolution.of(described)``."""
         return asdict(self.settings)
+
+    @classmethod
+    def of(cls, description: dict[str, Any]) -> "SuperResolution":
+        """The untrained network that ``describe`` told of."""
+        return cls(SuperResolutionSettings(**description))
 
 
 def coarsen(images: Tensor) -> Tensor:

@@ -5,12 +5,8 @@ that was stopped and resumed therefore gives, bit for bit, the network of one th
 """
 
 import hashlib
-import io
 import math
-import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ephys.data_folders import split_folder
-from ephys.models.checkpoint import read_torch_file, save_checkpoint, write_atomically
+from ephys.models.checkpoint import save_checkpoint
 from ephys.models.datasets import photographs, random_crops
 from ephys.models.image_quality import psnr, ssim
 from ephys.models.superres import (
@@ -32,6 +28,13 @@ from ephys.models.superres import (
     coarsen,
     enlarge,
     reduce,
+)
+from ephys.models.training_state import (
+    check_output,
+    deterministic,
+    read_state,
+    versions,
+    write_state,
 )
 
 VALIDATION_CROPS = 128
@@ -96,7 +99,7 @@ def train_superres(
     network = network or SuperResolutionSettings()
     training = training or TrainingSettings()
     state_path = out.with_name(out.name + ".training")
-    _check_output(out, state_path, resume, overwrite)
+    check_output(out, state_path, resume, overwrite)
     size = training.crop_px
     train = photographs(split_folder(data, "train"), smallest_px=size)
     validation = photographs(split_folder(data, "val"), smallest_px=size)
@@ -116,7 +119,7 @@ def train_superres(
     history: list[dict[str, float]] = []
     first_step = 0
     if resume:
-        state = _read_state(state_path, settings)
+        state = read_state(state_path, settings)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         history, first_step = state["history"], state["step"]
@@ -129,16 +132,14 @@ def train_superres(
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(state_path, buffer.getvalue())
+        write_state(state_path, state)
 
     out.parent.mkdir(parents=True, exist_ok=True)
     quiet = quiet or not sys.stderr.isatty()
     steps = tqdm(range(first_step, training.steps), "train", disable=quiet, initial=first_step)
     if not resume:
         save_state(0)  # so that there is something to resume from the start
-    with _deterministic():
+    with deterministic():
         for step in steps:
             rng = np.random.default_rng([training.seed, step])
             crops = random_crops(train, training.batch_size, size, rng)
@@ -160,7 +161,7 @@ def train_superres(
 
     evaluation = evaluate(model, test, tile_px=size, quiet=quiet)
     notes = {
-        "training": {**asdict(training), **data_of, "device": device, **_versions()},
+        "training": {**asdict(training), **data_of, "device": device, **versions()},
         "history": history,
         "evaluation": evaluation,
     }
@@ -243,52 +244,9 @@ def _validate(model: SuperResolution, targets: Tensor) -> dict[str, float]:
         }
 
 
-def _check_output(out: Path, state_path: Path, resume: bool, overwrite: bool) -> None:
-    if out.is_dir():
-        raise IsADirectoryError(f"{out} is a folder; -o takes the checkpoint's file name")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists; pass --overwrite, or another -o")
-    if state_path.exists() and not (resume or overwrite):
-        raise FileExistsError(
-            f"{state_path} holds a training that was stopped; pass --resume or --overwrite"
-        )
-
-
-def _read_state(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"nothing to resume: there is no {path}")
-    state = read_torch_file(path)
-    if not isinstance(state, dict) or "settings" not in state:
-        raise ValueError(f"{path} is not the state of a training")
-    for part, chosen in settings.items():
-        for name, value in chosen.items():
-            before = state["settings"][part].get(name)
-            if before != value:
-                raise ValueError(f"{path} was begun with {name}={before}, not {value}")
-    return state
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """The same sums in the same order on every run, as far as the device can."""
-    before = torch.are_deterministic_algorithms_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.backends.cudnn.benchmark = benchmark
-
-
 def _sha256(images: list[np.ndarray]) -> str:
     digest = hashlib.sha256()
     for image in images:
         digest.update(f"{image.shape}".encode())
         digest.update(image.tobytes())
     return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "python": platform.python_version()}

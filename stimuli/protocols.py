@@ -366,7 +366,7 @@ def cone_weights(
 
     References
     ----------
-    Johnson, Hawken & Shapley (2004), Journal of Neuroscience 24:2505.
+    Johnson, Hawken & Shapley (2004), Journal of Neurophysiology 91:2501.
     """
     shown = {
         "orientation": _around(180, orientations),
@@ -429,7 +429,8 @@ def opponency(
 
     References
     ----------
-    Harris, Mihai & Hare (2020), SVRHM workshop at NeurIPS; github.com/ecs-vlc/opponency.
+    Harris, Mihai & Hare (2019), SVRHM workshop at NeurIPS, arXiv:1910.11086;
+    github.com/ecs-vlc/opponency.
     """
     hues = sweep(patch, color="hsl", hue=np.arange(360.0), saturation=1, lightness=0.5, part="hue")
     cycles = np.arange(1.0, 17.0) / field.width

@@ -15,22 +15,30 @@ FOLDERS = {
     "ephys.models": ROOT / "models",
 }
 ROWS = [
-    {"visual_field", "nearest", "data_folders"},
+    {"visual_field", "nearest", "data_folders", "ranks"},
     {"stimuli", "models", "responses"},
-    {"ranks", "electrodes", "tracing", "receptive_field", "cropping", "recording", "mapping"}
+    {"electrodes", "tracing", "receptive_field", "cropping", "recording", "mapping"}
+    | {"check_maps"}
     | {"tuning", "selectivity", "contrast", "statistics", "reference"}
-    | {"fits", "shapes", "solver", "curve_fits", "curve_shapes", "separable"}
+    | {"filters", "fits", "shapes", "solver", "curve_fits", "curve_shapes", "separable"}
     | {"frequency", "modulation", "suppression"}
-    | {"permutation", "multiple_comparisons", "responsiveness"}
+    | {"color", "cones", "opponency", "harris"}
+    | {"permutation", "rank_tests", "multiple_comparisons", "responsiveness"}
+    | {"similarity", "groups", "grouping"}
     | {"waves", "photometry", "verification", "macaque_v1"},
     {"figures", "report", "overview", "measures", "analysis", "experiment", "export"}
-    | {*("catalog", "contact_sheet", "panels")},
+    | {"comparison"}
+    | {*("catalog", "contact_sheet", "panels", "color_figures", "group_figures")},
     {"cli", "__main__"},
 ]
 MEASURES = {"responses", "tuning", "selectivity", "contrast", "statistics", "reference"} | {
     *("fits", "shapes", "solver", "frequency", "modulation", "suppression", "macaque_v1"),
+    *("filters", "check_maps"),
     *("curve_fits", "curve_shapes", "separable"),
-    *("permutation", "multiple_comparisons", "responsiveness", "measures"),
+    *("color", "cones", "opponency", "harris"),
+    *("permutation", "rank_tests", "multiple_comparisons", "responsiveness", "measures"),
+    "comparison",
+    *("similarity", "groups", "grouping"),
 }
 
 
@@ -109,7 +117,10 @@ def test_only_figures_import_matplotlib() -> None:
         if any(target.split(".")[0] == "matplotlib" for target in targets)
     }
     # analysis names the type of the figure that it returns, for type checkers alone.
-    assert using == {"ephys.figures", "ephys.contact_sheet", "ephys.analysis"}
+    assert using == {
+        *("ephys.figures", "ephys.color_figures", "ephys.group_figures"),
+        *("ephys.contact_sheet", "ephys.analysis"),
+    }
 
 
 def loaded_by(code: str) -> set[str]:

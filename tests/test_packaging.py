@@ -66,7 +66,8 @@ def test_an_installed_wheel_loads_the_shipped_networks(installed: Path) -> None:
     )
     place, *networks = run_installed(installed, code).splitlines()
     assert place == str(installed / "ephys" / "__init__.py")
-    assert [line.split()[1] for line in networks] == ["SuperResolution"] * 4
+    kinds = [line.split()[1] for line in networks]
+    assert kinds == ["SuperResolution"] * 4 + ["TwoLayerCNN"] * 6
 
 
 def test_an_installed_wheel_has_its_template_types_and_cards(installed: Path) -> None:

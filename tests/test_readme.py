@@ -40,12 +40,13 @@ def test_the_tables_are_those_of_the_results() -> None:
 
 def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
+    names: dict[str, Any] = {}
     for example in examples:
-        names: dict[str, Any] = {}
         exec(compile(example, "README.md", "exec"), names)
     assert "estimate" in capsys.readouterr().out
     assert names["images"].shape == (72, 1, 224, 224)
+    assert names["found"]["p"].sel(property="orientation").notnull().all()
 
 
 def test_the_protocol_file_is_read(tmp_path: Path) -> None:
@@ -56,9 +57,9 @@ def test_the_protocol_file_is_read(tmp_path: Path) -> None:
 
 
 def test_every_command_is_listed() -> None:
-    listed = set(re.findall(r"^    ephys ([a-z]+(?: superres)?)\b", README, re.MULTILINE))
+    listed = set(re.findall(r"^    ephys ([a-z]+(?: superres| classify)?)\b", README, re.MULTILINE))
     assert isinstance(main, click.Group)
-    commands = set(main.commands) - {"train"} | {"train superres"}
+    commands = set(main.commands) - {"train"} | {"train superres", "train classify"}
     assert listed == commands
 
 

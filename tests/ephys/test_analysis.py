@@ -20,6 +20,7 @@ from ephys.analysis import (
     example_stimuli,
     is_about_macaque,
     macaque_properties,
+    measure,
     orientation_curves,
     plot,
     population_table,
@@ -31,7 +32,7 @@ from ephys.analysis import (
 from ephys.macaque_v1 import score
 from ephys.measures import protocol_measures
 from ephys.reference import distributions
-from ephys.report import UNIT
+from ephys.report import STIMULUS, UNIT
 from ephys.responses import create_store
 from ephys.stimuli import grating
 from ephys.stimuli.protocols import marques2020
@@ -44,6 +45,7 @@ PHASES = np.arange(4) * 90.0
 FIELD = VisualField(96, 64, 15.0)
 SLOPES = ["width_slope", "selectivity_slope", "amplitude_slope"]
 RATIOS = ["width_ratio", "selectivity_ratio", "amplitude_ratio"]
+OTHERS = ["separability", "preferred_shift"]
 
 
 def kappa_of(half_width: float | np.ndarray) -> np.ndarray:
@@ -217,7 +219,7 @@ def test_a_response_above_the_blank_is_the_raw_one_less_the_blank(units: pd.Data
 
 def test_without_a_baseline_both_responses_are_one(units: pd.DataFrame) -> None:
     above = [str(name) for name in units if str(name).endswith("_above_blank")]
-    assert len(above) == 3 + len(SLOPES) + len(RATIOS) + 1
+    assert len(above) == 3 + len(SLOPES) + len(RATIOS) + len(OTHERS)
     for name in above:
         raw = units[name.removesuffix("_above_blank")]
         np.testing.assert_allclose(units[name][[0, 1, 3]], raw[[0, 1, 3]], rtol=1e-12, atol=1e-12)
@@ -226,7 +228,7 @@ def test_without_a_baseline_both_responses_are_one(units: pd.DataFrame) -> None:
 def test_a_silent_unit_has_no_measure_but_its_amplitude(units: pd.DataFrame) -> None:
     silent = units.loc[COUNT - 1]
     assert silent["amplitude"] == 0
-    for name in ["width", "selectivity", *SLOPES, *RATIOS, "separability"]:
+    for name in ["width", "selectivity", *SLOPES, *RATIOS, *OTHERS]:
         assert np.isnan(silent[name])
 
 
@@ -254,10 +256,8 @@ def test_every_measure_has_its_row_for_each_baseline_range_and_contrast(
     of_contrast = itertools.product(
         BASELINES, ["all"], ["width", "selectivity", "amplitude"], CONTRASTS
     )
-    of_unit = itertools.product(
-        BASELINES, ["all", "paper"], [*SLOPES, *RATIOS, "separability"], [None]
-    )
-    own = population[~population["measure"].str.startswith(UNIT)]
+    of_unit = itertools.product(BASELINES, ["all", "paper"], [*SLOPES, *RATIOS, *OTHERS], [None])
+    own = population[~population["measure"].str.startswith((UNIT, STIMULUS))]
     keys = own[["baseline", "contrasts", "measure", "contrast"]]
     found = [
         (baseline, contrasts, measure, None if np.isnan(contrast) else contrast)
@@ -267,12 +267,12 @@ def test_every_measure_has_its_row_for_each_baseline_range_and_contrast(
 
 
 def test_units_without_a_measure_are_not_counted(population: pd.DataFrame) -> None:
-    own = population[~population["measure"].str.startswith(UNIT)]
+    own = population[~population["measure"].str.startswith((UNIT, STIMULUS))]
     counts = chosen(own, baseline="raw", contrasts="all").groupby("measure")["count"]
     assert counts.min().to_dict() == counts.max().to_dict()
     assert counts.min().to_dict() == {
         measure: COUNT if measure == "amplitude" else COUNT - 1
-        for measure in ["width", "selectivity", "amplitude", *SLOPES, *RATIOS, "separability"]
+        for measure in ["width", "selectivity", "amplitude", *SLOPES, *RATIOS, *OTHERS]
     }
 
 
@@ -283,7 +283,7 @@ def test_the_population_is_summed_up_from_its_units(
     suffix = "" if baseline == "raw" else "_above_blank"
     rows = chosen(population, baseline=baseline, contrasts="all")
     rows = rows[rows["contrast"].isna() | (rows["contrast"] == CONTRASTS.max())]
-    for _, row in rows[~rows["measure"].str.startswith(UNIT)].iterrows():
+    for _, row in rows[~rows["measure"].str.startswith((UNIT, STIMULUS))].iterrows():
         values = units[row["measure"] + suffix]
         for statistic in ("mean", "median"):
             expected = getattr(values, statistic)()  # pandas leaves NaN out
@@ -311,15 +311,75 @@ def test_the_physiologists_measures_stand_beside_and_are_summed_up(
 
 
 def test_every_column_of_the_units_says_its_units(units: pd.DataFrame) -> None:
-    measures = protocol_measures(responses())
-    table = column_table(units, {str(name): measures[name].attrs for name in measures})
+    table = column_table(units, measure(responses()).attributes)
     assert table["column"].tolist() == list(units.columns)
     of = table.set_index("column")["units"]
     assert of["rf_x"] == of["preferred_orientation"] == of["width_slope"] == "degree"
     assert of["preferred_spatial_frequency"] == "cycles degree-1"
     assert of["selectivity"] == of["width_ratio"] == of["channel"] == "1"
     own = table.set_index("column")["of_response"]
-    assert own["naka_rushton_c50"] == "raw"
+    assert own["naka_rushton_c50"] == own["width"] == own["responsive"] == "raw"
+    assert own["width_slope_above_blank"] == "above blank"
+    meaning = table.set_index("column")["meaning"]
+    assert meaning["width_above_blank"] == "half-width at 0.5 of the peak, at the highest contrast"
+    assert meaning["width_ratio"] == "width, highest over lowest contrast"
+    assert meaning["responsive"].endswith("adjusted p at most 0.05")
+
+
+# Which units are responsive, and how few answer a stimulus.
+
+
+def test_the_share_of_responsive_units_is_told(
+    units: pd.DataFrame, population: pd.DataFrame
+) -> None:
+    assert units["responsive"].tolist() == [1, 1, 1, 1, 0]
+    (row,) = chosen(population, measure=f"{UNIT}responsive").to_dict("records")
+    assert (row["count"], row["mean"]) == (COUNT, 0.8)
+    assert row["mean_low"] < 0.8 < row["mean_high"]
+
+
+def test_where_nothing_was_shown_twice_no_unit_is_told_to_be_responsive() -> None:
+    recorded = responses()
+    once = recorded.isel(stimulus=recorded["phase"].values == 0)
+    for shown in (once, noted(once)):
+        assert unit_table(shown)["responsive"].isna().all()
+        (row,) = chosen(population_table(shown, 0), measure=f"{UNIT}responsive").to_dict("records")
+        assert row["count"] == 0
+        assert np.isnan(row["mean"])
+
+
+def sparseness_of(values: np.ndarray) -> np.ndarray:
+    """Vinje & Gallant's, over the last axis."""
+    count = values.shape[-1]
+    share = values.mean(-1) ** 2 / (values**2).mean(-1)
+    return (1 - share) / (1 - 1 / count)
+
+
+def test_population_sparseness_is_over_units_on_one_scale(
+    population: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = responses()
+    answered = recorded["response"].values[:, TUNED]
+    expected = sparseness_of(answered / answered.max(0))  # and the silent unit is left out
+    (row,) = chosen(population, measure=f"{STIMULUS}population_sparseness").to_dict("records")
+    assert row["count"] == recorded.sizes["stimulus"]
+    assert row["mean"] == pytest.approx(expected.mean(), rel=1e-12)
+    assert row["median"] == pytest.approx(np.median(expected), rel=1e-12)
+    error = expected.std() / np.sqrt(expected.size)  # of the mean; 1.96 of them, give or take
+    assert row["mean_high"] - row["mean_low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
+    whole = measure(recorded).sparseness
+    monkeypatch.setattr("ephys.analysis.BLOCK_VALUES", 7 * COUNT)
+    xr.testing.assert_identical(measure(recorded).sparseness, whole)
+
+
+def test_of_negative_responses_or_a_single_unit_there_is_no_population_sparseness() -> None:
+    recorded = responses()
+    one = recorded.isel(unit=[0, COUNT - 1])
+    for shown, count in ((one, 0), (recorded.assign(response=recorded["response"] - 0.6), None)):
+        table = population_table(shown, 0)
+        (row,) = chosen(table, measure=f"{STIMULUS}population_sparseness").to_dict("records")
+        positive = (shown["response"].values[:, TUNED] >= 0).all(1).sum()
+        assert row["count"] == (positive if count is None else count)
 
 
 def test_the_papers_range_is_that_of_its_contrasts_alone(population: pd.DataFrame) -> None:
@@ -327,9 +387,9 @@ def test_the_papers_range_is_that_of_its_contrasts_alone(population: pd.DataFram
     papers = unit_table(responses(contrasts=CONTRASTS[1:]))
     for contrast_range, table in {"all": everything, "paper": papers}.items():
         rows = chosen(population, baseline="raw", contrasts=contrast_range)
-        for measure in (*SLOPES, *RATIOS):
-            (row,) = chosen(rows, measure=measure).to_dict("records")
-            assert row["mean"] == pytest.approx(table[measure].mean(), abs=1e-12)
+        for name in (*SLOPES, *RATIOS):
+            (row,) = chosen(rows, measure=name).to_dict("records")
+            assert row["mean"] == pytest.approx(table[name].mean(), abs=1e-12)
     assert everything["amplitude_ratio"].mean() > 2 * papers["amplitude_ratio"].mean()
 
 
@@ -405,6 +465,7 @@ def test_of_other_stimuli_a_unit_has_its_best_and_its_place() -> None:
     assert table.columns.tolist() == [
         *("channel", "row", "column", "rf_x", "rf_y", "blank", "max", "min", "answers"),
         *("best_contrast", "best_spatial_frequency", "best_phase", "best_orientation", "best_part"),
+        "responsive",
     ]
     np.testing.assert_array_equal(table["best_orientation"][TUNED], Planted.preferred[TUNED])
     np.testing.assert_array_equal(table["best_spatial_frequency"][TUNED], Planted.frequency[TUNED])
@@ -655,6 +716,7 @@ def test_a_layer_that_cannot_be_compared_is_told_and_has_no_score() -> None:
     with pytest.warns(UserWarning, match="dead is not compared with macaque V1: none of 2 units"):
         found = macaque_properties(silent)
     assert found.sizes["unit"] == 0
+    assert found["responsive"].dims == ("unit",)
     table = score(found)
     assert (table["units"] == 0).all()
     assert table["score"].isna().all()

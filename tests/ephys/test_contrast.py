@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import linregress
 
-from ephys.contrast import contrast_invariance
+from ephys.contrast import LEAST_SELECTIVE, contrast_invariance
 from ephys.selectivity import gosi
 from ephys.tuning import half_width
 
@@ -232,11 +232,48 @@ def test_what_each_measure_is_in_is_said() -> None:
         "selectivity_ratio": "1",
         "amplitude_ratio": "1",
         "separability": "1",
+        "preferred_shift": "degree",
     }
     for name in ("width", "selectivity", "amplitude"):
         assert measured[name].dims == ("unit", "contrast")
         assert measured[f"{name}_slope"].dims == measured[f"{name}_ratio"].dims == ("unit",)
-    assert measured["separability"].dims == ("unit",)
+    assert measured["separability"].dims == measured["preferred_shift"].dims == ("unit",)
+
+
+def test_the_shift_is_the_largest_turn_from_the_highest_contrast() -> None:
+    centers = {  # degrees, at each contrast; of a von Mises curve the mean vector is at its center
+        22.0: [118, 125, 140, 140, 140, 140, 140],
+        15.0: [178, 175, 0, 2, 5, 8, 10],  # around the circle
+        90.0: [50, 140, 50, 50, 50, 50, 140],
+        0.0: [40] * 7,
+    }
+    values = np.array([[von_mises(2, c) for c in unit] for unit in centers.values()])
+    values *= np.array([0.1, 1, 3, 2])[:, None, None] * CONTRASTS[:, None]
+    shift = contrast_invariance(curves(values))["preferred_shift"]
+    np.testing.assert_allclose(shift, list(centers), atol=1e-9)
+    shift = contrast_invariance(curves(values + 0.001))["preferred_shift"]  # and a response to grey
+    np.testing.assert_allclose(shift, list(centers), atol=1e-9)
+    order = [3, 6, 0, 5, 1, 2, 4]
+    shuffled = contrast_invariance(curves(values).isel(contrast=order))
+    np.testing.assert_allclose(shuffled["preferred_shift"], list(centers), atol=1e-9)
+
+
+def test_curves_that_prefer_nothing_have_no_part_in_the_shift() -> None:
+    wave = np.cos(2 * np.deg2rad(ORIENTATIONS - 70))  # of gOSI a / 2 in 1 + a cos
+    other = np.cos(2 * np.deg2rad(ORIENTATIONS - 100))
+    shallow, deep = 2 * LEAST_SELECTIVE - 0.01, 2 * LEAST_SELECTIVE + 0.01
+    flat = np.ones_like(wave)
+
+    def shift(*rows: np.ndarray) -> float:
+        contrasts = CONTRASTS[: len(rows)]
+        found = contrast_invariance(curves(np.array(rows)[None], contrasts))
+        return float(found["preferred_shift"].item())
+
+    assert shift(1 + deep * other, 1 + wave, 1 + wave) == pytest.approx(30)
+    assert shift(1 + shallow * other, 1 + wave, 1 + wave) == pytest.approx(0, abs=1e-9)
+    assert shift(1 + wave, 1 + deep * other, 1 + shallow * wave) == pytest.approx(30)
+    assert np.isnan(shift(flat, 0 * flat, 1 + wave))
+    assert np.isnan(shift(flat, flat))
 
 
 # What is undefined.

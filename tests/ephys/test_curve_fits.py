@@ -14,6 +14,7 @@ from scipy.special import erf
 
 from ephys import tuning
 from ephys.curve_fits import (
+    evaluate,
     fit_difference_of_gaussians,
     fit_log_gaussian,
     fit_naka_rushton,
@@ -171,6 +172,7 @@ FAMILIES = {
         SURROUND | {"surround_gain": (0.3, 3), "baseline": (-0.5, 0.5)},
     ),
 }
+ORIENTED = FAMILIES["orientation"]
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 
 
@@ -344,6 +346,71 @@ def test_what_is_reported_is_the_curve_with_the_residual_that_is_reported(family
     np.testing.assert_allclose(found["sse"][whole], residual[whole], rtol=1e-6)
     total = ((curves - curves.mean(family.dim)) ** 2).sum(family.dim)
     np.testing.assert_allclose(found["r_squared"], 1 - found["sse"] / total, rtol=0, atol=1e-12)
+
+
+@every_family
+@pytest.mark.parametrize("noise", [0.0, 0.2, 5.0])
+def test_a_fit_is_evaluated_to_the_curve_whose_residual_it_reports(
+    family: Family, noise: float
+) -> None:
+    """Also where a gain is 0 and a bound was met, so that parameters are NaN."""
+    curves, _ = plant(family, 60, noise)
+    found = fit(family, curves)
+    drawn = evaluate(found, family.points)
+    assert drawn.dims == curves.dims
+    np.testing.assert_array_equal(drawn[family.dim], family.points)
+    total = ((curves - curves.mean(family.dim)) ** 2).sum(family.dim)
+    r_squared = 1 - ((drawn - curves) ** 2).sum(family.dim, skipna=False) / total
+    if family.fit is fit_ratio_of_gaussians:  # without a surround it was divided by up to 1.001
+        r_squared = r_squared.where(found["surround_size"].notnull(), found["r_squared"])
+        assert found["surround_size"].notnull().mean() > 0.5
+    np.testing.assert_allclose(r_squared, found["r_squared"], rtol=0, atol=1e-9)
+
+
+def test_a_fit_is_evaluated_between_the_points_and_at_0() -> None:
+    alone = np.array([0.0, 0.05, 0.3, 0.7])
+    for function, fit_to, extra in (
+        (naka_rushton, fit_naka_rushton, {}),
+        (supersaturating, fit_supersaturating, {"saturation": 1.4}),
+    ):
+        shape = {"c50": 0.3, "exponent": 2.5, **extra, "r_max": -2.0, "baseline": 0.4}
+        planted = {name: np.array(value) for name, value in shape.items()}
+        curve = xr.DataArray(function(CONTRASTS, **planted), {"contrast": CONTRASTS}, ("contrast",))
+        drawn = evaluate(fit_to(curve), alone)
+        np.testing.assert_allclose(drawn, function(alone, **planted), atol=PLANTED)
+    tuned = log_gaussian(FREQUENCIES, *(np.array(value) for value in (2.0, 1.5, 3.0)))
+    fitted = fit_log_gaussian(label(tuned, FAMILIES["spatial frequency"]))
+    drawn = evaluate(fitted, [0.0, 2.0, 2 * 2**0.75])
+    np.testing.assert_allclose(drawn, [0, 3, 1.5], atol=PLANTED)
+    bump = von_mises(ORIENTATIONS, *(np.array(value) for value in (50.0, 2.0, 1.0, 0.0)))
+    curves = label(np.stack([bump, 0 * bump]), ORIENTED)
+    drawn = evaluate(fit_von_mises(curves).isel(unit=[1, 0]), [50.0, 230.0])
+    np.testing.assert_allclose(drawn, np.array([[np.nan] * 2, [1, 1]]), atol=PLANTED)
+
+
+def test_the_normalization_model_is_evaluated_at_all_pairs_of_contrasts() -> None:
+    rng = np.random.default_rng(12)
+    table = xr.DataArray(
+        rng.gamma(2.0, size=(5, 6, 6)),
+        {"contrast": PLAID, "mask_contrast": PLAID},
+        ("unit", "contrast", "mask_contrast"),
+    )
+    found = fit_normalization(table)
+    drawn = evaluate(found, PLAID, PLAID)
+    assert drawn.dims == table.dims
+    both = ("contrast", "mask_contrast")
+    total = ((table - table.mean(both)) ** 2).sum(both)
+    r_squared = 1 - ((drawn - table) ** 2).sum(both) / total
+    np.testing.assert_allclose(r_squared, found["r_squared"], rtol=0, atol=1e-9)
+
+
+def test_what_is_no_fit_cannot_be_evaluated() -> None:
+    curves, _ = plant(ORIENTED, 2)
+    found = fit(ORIENTED, curves)
+    with pytest.raises(ValueError, match=r"points of 2 dimensions, but the fit is along orient"):
+        evaluate(found, ORIENTATIONS, ORIENTATIONS)
+    with pytest.raises(KeyError, match=r"function=None of the fit is none of von_mises, .* keep"):
+        evaluate(found.drop_attrs(), ORIENTATIONS)
 
 
 # What the measures mean.

@@ -245,7 +245,8 @@ def test_a_map_without_a_shape_is_nan_and_the_others_are_fitted(names: tuple[str
     maps[2] = np.where(np.arange(24 * 28).reshape(24, 28) < len(names) - 1, maps[2], np.nan)
     fitted = FIT[names](labelled(maps))
     assert fitted["converged"].values.tolist() == [False, False, False, True, True]
-    for name in set(fitted) - {"converged"}:
+    assert not fitted["at_bound"].any()
+    for name in set(fitted) - {"converged", "at_bound"}:
         assert np.isnan(fitted[name].values).tolist() == [True, True, True, False, False], name
 
 
@@ -262,6 +263,18 @@ def test_noise_has_an_answer_within_the_bounds(names: tuple[str, ...]) -> None:
         # Bounds are worked out from the positions of pixels, which are rounded.
         assert (frequency >= 0.5 / FIELD.width * (1 - 1e-12)).all()
         assert (frequency <= FIELD.nyquist * (1 + 1e-12)).all()
+
+
+def test_a_search_that_ends_at_the_edge_says_so() -> None:
+    """A spot of one pixel is narrower than it is looked for; a stripe longer."""
+    spot, stripe = np.zeros((2, 24, 28))
+    spot[10, 12], stripe[10] = 1.0, 1.0
+    whole = draw(GAUSSIAN, planted(GAUSSIAN, 1))[0]
+    fitted = fit_gaussian(labelled(np.stack([spot, stripe, whole])))
+    assert fitted["at_bound"].values.tolist() == [True, True, False]
+    assert fitted["sd_minor"][0] < 0.26 / 12  # a quarter of a pixel
+    gabors = labelled(np.stack([spot, draw(GABOR, planted(GABOR, 1))[0]]))
+    assert fit_gabor(gabors)["at_bound"].values.tolist() == [True, False]
 
 
 def test_every_dimension_but_y_and_x_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

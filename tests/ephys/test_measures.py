@@ -82,8 +82,10 @@ WAVE = ORIENTATION | FREQUENCY | {"von_mises", "log_gaussian"}
 CONTRAST = PLACE | {"naka_rushton", "supersaturating"}
 FITS = (
     *("von_mises", "log_gaussian", "naka_rushton", "supersaturating"),
-    *("difference_of_gaussians", "ratio_of_gaussians", "normalization"),
+    *("difference_of_gaussians", "ratio_of_gaussians", "normalization", "gaussian", "gabor"),
 )
+HUE = {"hue_half_width", "hue_selectivity"}
+HARRIS = {"spectral_opponency", "spatial_opponency", "harris_class"}
 EXPECTED: dict[str, set[str]] = {
     "orientation": WAVE,
     "spatial_frequency": WAVE,
@@ -101,11 +103,18 @@ EXPECTED: dict[str, set[str]] = {
     | {"von_mises", "log_gaussian"}
     | CLASS
     | FREQUENCY,
-    "receptive_field": set(),
-    "hue": set(),
-    "cone_weights": set(),
-    "isoluminant_frequency": set(),
-    "opponency": set(),
+    "receptive_field": {"gaussian", "gabor"},
+    "hue": {"preferred_azimuth", "resultant_azimuth"} | HUE,
+    "cone_weights": {
+        f"cone_{name}_{cone}" for name in ("weight", "magnitude") for cone in ("l", "m", "s")
+    },
+    "isoluminant_frequency": {"sensitivity_ratio", "friedman_color_index", "rafegas_color_index"}
+    | {"color_class", "opponency_class", "color_axis", "color_band", "luminance_band"}
+    | {"color_spatial_frequency", "luminance_spatial_frequency"},
+    "opponency": {"preferred_hue", "resultant_hue", "friedman_color_index"}
+    | HUE
+    | HARRIS
+    | {f"{name}_margin" for name in HARRIS},
     "marques2020": set(),
     "marques2020_corrected": set(),
     "natural_images": {"lifetime_sparseness"},
@@ -152,12 +161,15 @@ def test_measures_say_what_they_are_and_are_undefined_of_a_unit_that_answers_not
     name: str,
 ) -> None:
     measured = protocol_measures(unanswered(name))
-    for values in measured.data_vars.values():
+    for measure, values in measured.data_vars.items():
         assert values.dims == ("unit",)
         assert values.attrs["long_name"]
         assert values.attrs["units"]
         assert values.attrs["baseline"] in ("raw", "above blank")
-        assert values.item() == "" or np.isnan(values.item())
+        if str(measure).removesuffix("_margin") in HARRIS:
+            assert values.item() == "unresponsive"  # the published word for it
+        else:
+            assert values.item() == "" or np.isnan(values.item())
 
 
 @pytest.mark.parametrize(
@@ -173,11 +185,17 @@ def test_measures_say_what_they_are_and_are_undefined_of_a_unit_that_answers_not
         sweep(grating, spatial_frequency=2, part=["a", "b"], orientation=EIGHT / 2),
         sweep(grating, spatial_frequency=2, orientation=EIGHT / 2)
         + sweep(patch, contrast=[0.1, 0.2]),
+        protocols.opponency(field=FIELD)[360:],
+        protocols.isoluminant_frequency(spatial_frequencies=[1, 2, 4]),
+        protocols.cone_weights(spatial_frequencies=1)[:64],
+        sweep(patch, color="dkl", azimuth=EIGHT[:4]),
         sweep(drifting_grating, spatial_frequency=2, temporal_frequency=4, direction=EIGHT),
     ],
     ids=[
         *("a quarter circle", "three orientations", "a hole", "not all phases", "places"),
-        *("three contrasts", "no frequency", "parts", "two families", "a single frame"),
+        *("three contrasts", "no frequency", "parts", "two families"),
+        *("no hues", "three frequencies", "two cones", "half of the hues"),
+        "a single frame",
     ],
 )
 def test_sets_of_no_kind_have_no_measures(stimuli: StimulusSet) -> None:
@@ -492,6 +510,19 @@ def test_what_is_left_of_a_linear_unit_by_rounding_is_not_tuned() -> None:
     assert np.isfinite(measured["gosi"].values[2])
 
 
+@pytest.mark.parametrize("name", ["hue", "cone_weights", "isoluminant_frequency", "opponency"])
+def test_nothing_is_known_of_the_color_of_a_response_that_is_rounding(name: str) -> None:
+    def rounding(table: Table) -> np.ndarray:
+        count = len(table["family"])
+        return 1.7 * (1 + 1e-6 * np.random.default_rng(4).normal(size=count))
+
+    stimuli = protocols.protocol(name, FIELD).stimuli
+    measured = protocol_measures(planted(stimuli, rounding, blank=1.7, dtype="float32"))
+    for measure, values in measured.data_vars.items():
+        if str(measure).removesuffix("_margin") not in HARRIS:  # which are of any difference
+            assert values.item() == "" or np.isnan(values.item()), measure
+
+
 def test_nothing_is_suppressed_of_a_response_that_is_rounding() -> None:
     stimuli = protocols.surround(center_diameters=1, orientations=4, spatial_frequencies=1)
 
@@ -533,6 +564,7 @@ def assert_alike(one: xr.Dataset, other: xr.Dataset) -> None:
 
 
 SMALL = {
+    "receptive_field": lambda: protocols.receptive_field(field=FIELD, side=1.0, positions=5),
     "orientation": lambda: sweep(
         grating, orientation=EIGHT / 2, spatial_frequency=[1, 2, 4], phase=EIGHT
     ),
@@ -543,6 +575,12 @@ SMALL = {
     "cross_orientation": lambda: protocols.cross_orientation(
         orientations=2, phases=2, mask_phases=2, spatial_frequencies=1
     ),
+    "hue": lambda: protocols.hue(hues=8),
+    "cone_weights": lambda: protocols.cone_weights(orientations=2, spatial_frequencies=[1, 2]),
+    "isoluminant_frequency": lambda: protocols.isoluminant_frequency(
+        orientations=2, spatial_frequencies=[1, 2, 4, 8]
+    ),
+    "opponency": lambda: protocols.opponency(field=VisualField(8, 8, 8.0)),
 }
 
 
@@ -569,7 +607,7 @@ def test_units_are_measured_some_at_a_time_and_alike(
 ) -> None:
     responses = noisy(SMALL[name]())
     at_once = protocol_measures(responses)
-    monkeypatch.setattr(measures, "BLOCK_VALUES", 3 * responses.sizes["stimulus"])
+    monkeypatch.setattr("ephys.responses.BLOCK_VALUES", 3 * responses.sizes["stimulus"])
     sizes: list[int] = []
     measured = measures._measured
 

@@ -129,8 +129,10 @@ def maxvit() -> nn.Module:
 
 
 SMALL = (3, 32, 40)
+SIDES = (3, 32, 32)  # of a classifier, which has to be shown all of its image
 ARCHITECTURES: dict[str, tuple[Build, Size]] = {
-    **{name: (partial(load, name), (1, 36, 44)) for name in SHIPPED},
+    **{name: (partial(load, name), (1, 36, 44)) for name in SHIPPED if "superres" in name},
+    **{name: (partial(load, name), SIDES) for name in SHIPPED if name.endswith("independent")},
     **{name: (partial(built_in, name), (3, 40, 36)) for name in NETWORKS if "vgg" in name},
     "alexnet": (partial(built_in, "alexnet"), (3, 79, 64)),
     "caffenet": (partial(built_in, "caffenet"), (3, 83, 67)),

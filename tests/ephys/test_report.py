@@ -278,7 +278,8 @@ def test_there_is_one_row_of_medians_for_each_layer_baseline_and_range(page: Pag
     assert [tuple(row[:3]) for row in rows] == keys
     for place, cells in enumerate(rows):
         expected = [
-            f"{v:.2f} [{v - 0.25:.2f}, {v + 0.25:.2f}]" for v in 10.0 * place + np.arange(5)
+            f"{v:.2f} [{v - 0.25:.2f}, {v + 0.25:.2f}]"
+            for v in 10.0 * place + np.arange(len(SLOPES))
         ]
         assert cells[3:] == expected
 
@@ -576,3 +577,65 @@ def test_layers_keep_their_names_whatever_a_table_reader_takes_them_for(
     page = write_run(tmp_path / "run", population(layers))
     (table,) = page.table("layer")
     assert list(dict.fromkeys(cells[0] for cells in table[1:])) == list(layers)
+
+
+# Between layers.
+
+
+def difference(measure: str, p: float, **columns: Any) -> dict[str, Any]:
+    """A row of differences.csv."""
+    return {
+        **{"protocol": "contrast_invariance", "measure": measure, "statistic": "median"},
+        **{"layer_a": LAYERS[1], "layer_b": LAYERS[0], "count_a": 60, "count_b": 64},
+        **{"value_a": 0.75, "value_b": 0.5, "difference": 0.25, "low": 0.125, "high": 0.375},
+        **{"effect_size": 0.5, "p": p / 3, "p_corrected": p},
+        **columns,
+    }
+
+
+def page_with(run: Path, *differences: dict[str, Any]) -> Page:
+    run.mkdir()
+    pd.DataFrame(differences).to_csv(run / "differences.csv", index=False)
+    return write_run(run, population())
+
+
+def test_the_page_shows_the_differences_that_are_hardly_chance_the_surest_first(
+    tmp_path: Path,
+) -> None:
+    undefined = dict.fromkeys(("value_a", "difference", "low", "high", "effect_size"), np.nan)
+    page = page_with(
+        tmp_path / "run",
+        difference("half_width", 0.05),
+        difference("osi", 0.051),
+        difference("f1_f0", 0.00002, effect_size=-0.25),
+        difference("gosi", 0.00001, value_a=-0.75, count_a=12, difference=-1.25, effect_size=-1.0),
+        difference("dsi", np.nan, **undefined),
+        difference("answers", 0.001, protocol="hue"),
+    )
+    (table,) = page.table("measure")
+    interval = "[0.125, 0.375]"
+    assert table == [
+        ["measure", LAYERS[1], LAYERS[0], "difference", "delta", "p"],
+        ["gosi", "-0.75 (12)", "0.5 (64)", f"-1.25 {interval}", "-1.00", "<0.0001"],
+        ["f1 f0", "0.75 (60)", "0.5 (64)", f"0.25 {interval}", "-0.25", "<0.0001"],
+        ["half width", "0.75 (60)", "0.5 (64)", f"0.25 {interval}", "0.50", "0.05"],
+    ]
+    (text,) = [text for text in page.texts["p"] if "What differs" in text]
+    assert "for all 5 tests of this run" in text  # the sixth was not made
+    assert "3 of 4" in text
+
+
+def test_every_pair_of_layers_has_a_table_of_its_own(tmp_path: Path) -> None:
+    other = difference("osi", 0.01, layer_a="decoder", layer_b=LAYERS[1])
+    page = page_with(tmp_path / "run", difference("osi", 0.02), other)
+    heads = [table[0][1:3] for table in page.table("measure")]
+    assert heads == [[LAYERS[1], LAYERS[0]], ["decoder", LAYERS[1]]]
+
+
+def test_where_nothing_differs_the_page_says_so_and_of_one_layer_nothing(tmp_path: Path) -> None:
+    page = page_with(tmp_path / "two", difference("osi", 0.06), difference("gosi", 1.0))
+    assert page.table("measure") == []
+    (sentence,) = [text for text in page.texts["p"] if "Between layers" in text]
+    assert "none of 2 measures differs by more than chance could make it" in sentence
+    alone = write_run(tmp_path / "one", population(LAYERS[:1]))
+    assert not any("Between layers" in text for text in alone.texts["p"])

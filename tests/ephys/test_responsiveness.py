@@ -320,3 +320,11 @@ def test_unknown_tests_and_methods_are_refused() -> None:
         responsive(planted(), test="t")  # type: ignore[arg-type]
     with pytest.raises(KeyError, match="method='sidak' is none of"):
         responsive(planted(), method="sidak")  # type: ignore[arg-type]
+
+
+def test_units_are_tested_some_at_a_time_and_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(31)
+    many = recorded(rng.gamma(1.0, size=(8, 8, 7)), np.zeros(7), [*"aabbbcc"])
+    whole = responsive(many)
+    monkeypatch.setattr("ephys.responses.BLOCK_VALUES", 3 * many.sizes["stimulus"])
+    xr.testing.assert_identical(responsive(many), whole)

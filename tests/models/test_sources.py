@@ -16,6 +16,7 @@ from ephys.models.gabor_bank import GaborBank
 from ephys.models.input_format import INPUT_FORMATS, InputFormat
 from ephys.models.sources import BUILT_IN, PATTERNS, SHIPPED, load, unloaded
 from ephys.models.superres import SuperResolution, SuperResolutionSettings
+from ephys.models.twolayer import TwoLayerCNN
 from ephys.models.vgg import VGG
 
 PROMISED = {
@@ -55,7 +56,27 @@ def saved(path: Path, content: Any) -> Path:
 # By name.
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+SHARPENING = [name for name in SHIPPED if name.startswith("superres")]
+CLASSIFYING = [name for name in SHIPPED if name.startswith("twolayer")]
+
+
+def test_every_shipped_network_sharpens_or_classifies() -> None:
+    assert [*SHARPENING, *CLASSIFYING] == list(SHIPPED)
+
+
+@pytest.mark.parametrize("name", CLASSIFYING)
+def test_a_shipped_classifier_is_what_its_name_promises(name: str) -> None:
+    model = load(name)
+    assert isinstance(model, TwoLayerCNN)
+    _, normalization, start = name.split("-")
+    assert model.settings.normalization == normalization
+    assert model.settings.rectified == (normalization != "competition")
+    initialization = {"independent": "kaiming", "alike": "kaiming_gaussian"}[start]
+    assert model.settings.initialization == initialization
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("name", SHARPENING)
 def test_a_shipped_network_is_what_its_name_promises(name: str) -> None:
     model = load(name)
     assert isinstance(model, SuperResolution)
@@ -67,7 +88,7 @@ def test_a_shipped_network_is_what_its_name_promises(name: str) -> None:
     assert torch.equal(bank.filters, GaborBank().filters)
 
 
-@pytest.mark.parametrize("name", sorted(set(SHIPPED) - {"superres-gabor"}))
+@pytest.mark.parametrize("name", sorted(set(SHARPENING) - {"superres-gabor"}))
 def test_the_projected_parameters_of_a_shipped_network_are_non_negative(name: str) -> None:
     (normalization,) = (m for m in load(name).modules() if isinstance(m, DivNormEI))
     assert (normalization.excitation is not None) == (name != "superres-divnorm")
