@@ -32,6 +32,7 @@ NAMES = {
 }
 COLORS = dict(zip(NAMES, (PALETTE[1], PALETTE[3], PALETTE[0], PALETTE[2]), strict=True))
 STARTS = {"independent": "filters drawn\nindependently", "alike": "filters drawn\nalike in groups"}
+LEAST_UNITS = 32  # of 64 that have a property; hardly any filter has an orientation before training
 DOTS_PER_INCH = 160
 
 
@@ -44,10 +45,13 @@ def over_training(grouping: pd.DataFrame, statistic: str = "difference") -> Figu
     """How far within-group similarity is above chance after every epoch.
 
     Lines are means over seeds, bands their 95 % intervals (Student's t); grey is where 95 % of such
-    means would lie, were the filters dealt to the groups anew.
+    means would lie, were the filters dealt to the groups anew. Where few units have a property
+    there is nothing.
     """
     rows = grouping[
-        (grouping["statistic"] == statistic) & grouping["normalization"].isin(list(NAMES))
+        (grouping["statistic"] == statistic)
+        & grouping["normalization"].isin(list(NAMES))
+        & (grouping["n_units"] >= LEAST_UNITS)
     ].reset_index(drop=True)
     properties = list(dict.fromkeys(rows["property"]))
     figure = Figure(figsize=(11, 5.2), layout="constrained")
@@ -77,6 +81,7 @@ def _through_training(ax: Axes, rows: pd.DataFrame) -> None:
     for name, color in COLORS.items():
         own = rows["normalization"] == name
         found = over_seeds(excess[own].groupby(rows["epoch"]))
+        found = found[found["seeds"] == rows["seed"].nunique()]
         ax.fill_between(found.index, found["low"], found["high"], color=color, alpha=0.18, lw=0)
         ax.plot(found.index, found["mean"], color=color, lw=2)
     band = stats.norm.ppf(0.975) * spread / np.sqrt(rows["seed"].nunique())

@@ -126,7 +126,7 @@ def sensitivity_ratio(color: xr.DataArray, luminance: xr.DataArray) -> xr.DataAr
     Johnson, Hawken & Shapley (2001), Nature Neuroscience 4:409.
     """
     ratio = color.clip(min=0) / luminance.where(luminance > 0)
-    return ratio.assign_attrs(long_name="sensitivity ratio of color and luminance", units="1")
+    return ratio.assign_attrs(long_name="color over luminance, per cone contrast", units="1")
 
 
 def friedman_color_index(color: xr.DataArray, achromatic: xr.DataArray) -> xr.DataArray:
@@ -151,7 +151,7 @@ def friedman_color_index(color: xr.DataArray, achromatic: xr.DataArray) -> xr.Da
     best, other = color.clip(min=0), achromatic.clip(min=0)
     total = best + other
     index = (best - other) / total.where(total > 0)
-    return index.assign_attrs(long_name="color index of Friedman et al.", units="1")
+    return index.assign_attrs(long_name="color index of Friedman et al., as shown", units="1")
 
 
 def rafegas_color_index(

@@ -36,6 +36,7 @@ def test_the_tables_are_those_of_the_results() -> None:
     assert tables.stimuli() in README
     assert tables.recording() in README
     assert tables.macaque() in README
+    assert tables.competition().strip() in README
 
 
 def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
