@@ -111,6 +111,12 @@ def _files_of_archive(path: Path) -> dict[str, bytes]:
 
 
 def checked_labels(labels: np.ndarray, classes: Sequence[str], where: str) -> np.ndarray:
+    """The labels (record,), each the number of a class.
+
+    Raises
+    ------
+    ValueError : naming the first that is not.
+    """
     wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(wrong):
         raise ValueError(
@@ -121,6 +127,12 @@ def checked_labels(labels: np.ndarray, classes: Sequence[str], where: str) -> np
 
 
 def checked_classes(names: list[Any], where: str) -> tuple[str, ...]:
+    """The names of two or more classes.
+
+    Raises
+    ------
+    ValueError : for what is no text, or said twice.
+    """
     if strange := [name for name in names if not isinstance(name, str)]:
         raise ValueError(f"{where} has a {type(strange[0]).__name__} among the names of classes")
     if len(names) < 2 or len(set(names)) < len(names):
@@ -132,6 +144,12 @@ def checked_classes(names: list[Any], where: str) -> tuple[str, ...]:
 
 
 def check_size(size: int, where: str) -> None:
+    """Refuse a file of more bytes than any that is understood.
+
+    Raises
+    ------
+    ValueError : naming both sizes.
+    """
     if size > LARGEST_FILE:
         raise RefusedError(
             f"{where} holds {size} bytes, above {LARGEST_FILE}; no file understood is that large"

@@ -76,7 +76,7 @@ def test_an_installed_wheel_has_its_template_types_and_cards(installed: Path) ->
     weights = installed / "ephys" / "models" / "weights"
     checkpoints = {path.stem for path in weights.glob("*.safetensors")}
     cards = {path.stem for path in weights.glob("*.md")}
-    assert len(checkpoints) == 4
+    assert len(checkpoints) == 10
     assert cards == checkpoints
 
 
