@@ -681,7 +681,7 @@ def classify(
     """
     from ephys.data_folders import data_folder
     from ephys.figures import learning_curves
-    from ephys.models.classification import ClassifierTraining, train_classifier
+    from ephys.models.classification import PICTURE, ClassifierTraining, train_classifier
     from ephys.models.devices import choose_device
     from ephys.models.twolayer import TwoLayerSettings
     from ephys.ranks import ranks
@@ -714,7 +714,7 @@ def classify(
     )
     if ranks().rank > 0:
         return
-    learning_curves(notes["history"]).savefig(out.with_suffix(".png"), dpi=150)
+    learning_curves(notes["history"]).savefig(out.with_suffix(PICTURE), dpi=150)
     score = notes["evaluation"]
     click.echo(
         f"{out}: {score['test_accuracy']:.1%} of {score['images']} test images correct, after "

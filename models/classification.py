@@ -33,6 +33,7 @@ from ephys.models.training_state import (
 from ephys.models.twolayer import TwoLayerCNN, TwoLayerSettings
 from ephys.ranks import Ranks, ranks
 
+CURVES, PICTURE, EPOCHS = ".csv", ".png", ".epochs"  # endings of what lies beside a checkpoint
 WARM_UP = 0.2  # of the steps, over which the learning rate rises
 EVALUATED_AT_ONCE = 500  # images
 
@@ -114,7 +115,8 @@ def train_classifier(
     ------
     FileNotFoundError, ValueError : if the images are missing or damaged, or the state to resume is
         not of this training.
-    FileExistsError : if ``out``, or the state of a training, exists and is not to be overwritten.
+    FileExistsError : if ``out``, what is written beside it, or the state of a training, exists and
+        is not to be overwritten.
     FloatingPointError : if the loss is no longer a number.
     """
     training, us = training or ClassifierTraining(), ranks()
@@ -127,6 +129,7 @@ def train_classifier(
         )
     state_path = out.with_name(out.name + ".training")
     check_output(out, state_path, resume, overwrite)
+    _check_beside(out, resume, overwrite)
     us.wait()  # before the first writes what the others have yet to look for
     train, test = read_labeled_images(data, size_px=size_px)
     network = _fitted(network or TwoLayerSettings(), train)
@@ -168,17 +171,20 @@ def train_classifier(
         if us.rank > 0:
             return
         if keep_epochs:
-            folder = out.with_suffix(".epochs")
-            folder.mkdir(exist_ok=True)
-            save_checkpoint(folder / f"{epoch:03d}.safetensors", model, {"epoch": epoch})
+            out.with_suffix(EPOCHS).mkdir(exist_ok=True)
+            kept = out.with_suffix(EPOCHS) / f"{epoch:03d}.safetensors"
+            save_checkpoint(kept, model, {"epoch": epoch})
         state = {"settings": settings, "epoch": epoch, "history": history}
         parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         if history:
             curves = pd.DataFrame(history).to_csv(index=False, float_format="%.6g")
-            write_atomically(out.with_suffix(".csv"), curves.encode())
+            write_atomically(out.with_suffix(CURVES), curves.encode())
         write_state(state_path, state | parts)
 
     if not resume:
+        if us.rank == 0:
+            for old in out.with_suffix(EPOCHS).glob("[0-9]*.safetensors"):
+                old.unlink()
         save_epoch(0)  # so that there is something to resume from the start
     images = _Encoded(train, model.input_format, device)
     with deterministic(), tqdm(total=training.epochs, disable=quiet, initial=first_epoch) as bar:
@@ -233,6 +239,16 @@ def _fitted(network: TwoLayerSettings, images: LabeledImages) -> TwoLayerSetting
         mean=tuple(round(value, 4) for value in mean.tolist()),
         std=tuple(round(value, 4) for value in std.tolist()),
     )
+
+
+def _check_beside(out: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to lose what lies where the learning curves and the networks of each epoch go."""
+    for ending in (CURVES, PICTURE, EPOCHS):
+        beside = out.with_suffix(ending)
+        if beside == out:
+            raise ValueError(f"{out} ends as what is written beside it; end it in .safetensors")
+        if beside.exists() and not (resume or overwrite):
+            raise FileExistsError(f"{beside} exists; pass --overwrite, or another -o")
 
 
 def _epoch(

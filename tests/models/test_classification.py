@@ -276,3 +276,23 @@ def test_only_the_training_that_was_stopped_is_resumed(
     other = ClassifierTraining(epochs=3, batch_size=8, seed=4)
     with pytest.raises(ValueError, match="was begun with seed=3, not 4"):
         train(data, tmp_path / "out", other, resume=True)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".png", ".epochs"])
+def test_what_lies_beside_the_checkpoint_is_not_lost(
+    data: Path, tmp_path: Path, ending: str
+) -> None:
+    (tmp_path / f"net{ending}").write_text("precious")
+    with pytest.raises(FileExistsError, match=rf"net\{ending} exists; pass --overwrite"):
+        train(data, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"end it in \.safetensors"):
+        train(data, tmp_path / f"net{ending}", overwrite=True)
+    assert (tmp_path / f"net{ending}").read_text() == "precious"
+
+
+def test_the_epochs_of_another_training_do_not_stay(data: Path, tmp_path: Path) -> None:
+    for epochs in (3, 1):
+        chosen = ClassifierTraining(epochs=epochs, batch_size=8)
+        train(data, tmp_path / "net.safetensors", chosen, keep_epochs=True, overwrite=True)
+    kept = sorted(path.name for path in (tmp_path / "net.epochs").iterdir())
+    assert kept == ["000.safetensors", "001.safetensors"]
