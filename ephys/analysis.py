@@ -266,9 +266,13 @@ def responding(properties: xr.Dataset) -> xr.Dataset:
 def property_table(properties: xr.Dataset, seed: int) -> pd.DataFrame:
     """Mean and median of each property over the units that its study would have taken.
 
-    Rows are as those of ``population_table``.
+    Not of angles, which go around a circle. Rows are as those of ``population_table``.
     """
-    columns = [(_row(str(name)), values) for name, values in responding(properties).items()]
+    columns = [
+        (_row(str(name)), values)
+        for name, values in responding(properties).items()
+        if "period" not in values.attrs
+    ]
     if "responsive" in properties:
         columns.append((_row(f"{UNIT}responsive"), properties["responsive"]))
     return _summary(columns, seed)

@@ -40,7 +40,6 @@ LABELS = {
         *("cone_l", "cone_m", "cone_s", "elevation"),  # which ``part`` says
     )
 }
-ANGLES = {"pref_or"}  # of properties of macaque V1, which come without a period
 MOST_WORDS = 8  # of more, each would be said of few units
 SHARES = (*FLAGS, "answers", "responsive", "selective")  # ends of the names of what is 1 or 0
 NOT_FITTED = ("at_bound", "extrapolated")  # what a fit gives then is not the unit's
@@ -237,8 +236,7 @@ def read_units(run: Path) -> tuple[pd.DataFrame, list[str]]:
     columns = pd.read_csv(run / COLUMNS)
     if "period" not in columns:
         raise ValueError(f"{run / COLUMNS} tells no angles; make it anew with: ephys analyze {run}")
-    around = columns["period"].notna() | columns["column"].isin(ANGLES)
-    return units, columns.loc[around, "column"].tolist()
+    return units, columns.loc[columns["period"].notna(), "column"].tolist()
 
 
 def _check_resolution(p: xr.DataArray, correction: Method, permutations: int) -> None:

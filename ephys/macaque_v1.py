@@ -156,6 +156,7 @@ def unit_properties(
     about["recorded_units"] = responses.sizes["unit"]
     cells = distributions()
     described = {name: _described(values, cells.get(name)) for name, values in found.items()}
+    described["pref_or"].attrs["period"] = 180.0  # an angle: it has no mean and no median
     return xr.Dataset(described, attrs=about)
 
 

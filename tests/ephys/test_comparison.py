@@ -342,7 +342,7 @@ def test_what_cannot_be_compared_is_refused(
 
 def test_a_run_is_read_with_the_names_of_its_layers_and_its_angles(tmp_path: Path) -> None:
     table = units(layer="0", preferred_orientation=normal(1), pref_or=normal(2), osi=normal(3))
-    run = write_run(tmp_path / "run", table, angles=["preferred_orientation"])
+    run = write_run(tmp_path / "run", table, angles=["preferred_orientation", "pref_or"])
     read, angles = read_units(run)
     assert set(read["layer"]) == {"0"}
     assert angles == ["preferred_orientation", "pref_or"]
