@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from ephys.display import CONES
 from ephys.filters import cone_weights
 from ephys.measures import WORDS
 from ephys.opponency import linear_ratio
@@ -22,7 +23,6 @@ Space = Literal["dkl", "hsl"]
 Draw = Callable[[Any], None]
 SPACES = ("dkl", "hsl")
 MINUS = "\N{MINUS SIGN}"
-CONES = ("L", "M", "S")
 # Okabe & Ito's colors for every kind of vision, but yellow, which is lost on paper. Groups differ
 # in shape too, so that more can be told apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")

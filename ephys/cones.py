@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from ephys.display import CARDINAL_CONTRASTS, CONES
 from ephys.responses import grid, varied_parameters
 from ephys.tuning import blockwise, check_circle
-
-CONES = ("L", "M", "S")
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class Axis:
     contrasts: tuple[float, float, float]
 
 
-# By the color of the stimuli and their ``part``. The cardinal axes of DKL space are those of
-# ephys.stimuli.colors, on the sRGB display and around a background of at most half its light; that
-# module needs torch, which no measure does.
+_L_M, _S, _ = (tuple(contrasts.tolist()) for contrasts in CARDINAL_CONTRASTS)
+# By the color of the stimuli and their ``part``. The cardinal axes of DKL space are those of the
+# display, around a background of at most half its light.
 AXES = {
     "cones": {
         "L": Axis({"cone_l": 1, "cone_m": 0, "cone_s": 0}, (1, 0, 0)),
@@ -36,8 +35,8 @@ AXES = {
         "S": Axis({"cone_l": 0, "cone_m": 0, "cone_s": 1}, (0, 0, 1)),
     },
     "dkl": {
-        "L-M": Axis({"azimuth": 0, "elevation": 0}, (0.07310524550193366, -0.13867952252226118, 0)),
-        "S": Axis({"azimuth": 90, "elevation": 0}, (0, 0, 0.8591542729548246)),
+        "L-M": Axis({"azimuth": 0, "elevation": 0}, _L_M),
+        "S": Axis({"azimuth": 90, "elevation": 0}, _S),
         "luminance": Axis({"elevation": 90}, (1, 1, 1)),
     },
 }

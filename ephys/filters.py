@@ -20,17 +20,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy.ndimage import maximum_filter
 
+from ephys.display import RGB_TO_LMS
+
 Weights = np.ndarray | xr.DataArray
 
-# From linear rgb to the excitations of L, M and S cones, as ephys.stimuli.colors has it, which
-# would load torch: an sRGB display, and the cones of Smith & Pokorny, whose L + M is luminance.
-SRGB_TO_LMS = np.array(
-    [
-        [0.17883159476406119, 0.43998130676030711, 0.035974393308458419],
-        [0.033798905547214167, 0.27515876526029831, 0.036215034359660871],
-        [0.00031083956494671699, 0.001916652059097588, 0.015284557008174545],
-    ]
-)
 BAND = (0.0, 1.0)
 UNORIENTED = 0.2
 _DIMS = ("unit", "channel", "y", "x")
@@ -44,7 +37,7 @@ def filter_properties(
     *,
     pixels_per_degree: float,
     band: tuple[float, float] = BAND,
-    rgb_to_lms: ArrayLike = SRGB_TO_LMS,
+    rgb_to_lms: ArrayLike = RGB_TO_LMS,
 ) -> xr.Dataset:
     """All that is here of each unit of a layer that sees color, as a table along ``unit``.
 
@@ -147,7 +140,7 @@ def main_component(weights: Weights) -> xr.Dataset:
     )
 
 
-def cone_weights(weights: Weights, *, rgb_to_lms: ArrayLike = SRGB_TO_LMS) -> xr.DataArray:
+def cone_weights(weights: Weights, *, rgb_to_lms: ArrayLike = RGB_TO_LMS) -> xr.DataArray:
     r"""What L, M and S cones add to the response of a filter's main component.
 
     .. math:: w_k \propto \sum_c \mathrm{color}_c \, (M^{-1})_{ck} \sum_j M_{kj}
@@ -182,7 +175,7 @@ def cone_weights(weights: Weights, *, rgb_to_lms: ArrayLike = SRGB_TO_LMS) -> xr
     return _labeled(values, units, "cone weight", "1", ("cone",))
 
 
-def hue_axis(weights: Weights, *, rgb_to_lms: ArrayLike = SRGB_TO_LMS) -> xr.DataArray:
+def hue_axis(weights: Weights, *, rgb_to_lms: ArrayLike = RGB_TO_LMS) -> xr.DataArray:
     r"""Azimuth, in the isoluminant plane of DKL space, to which the main component answers most.
 
     .. math:: \mathrm{atan2}(g_{S}, g_{L-M}) \bmod 180

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ephys.display import CARDINAL, RGB_TO_LMS, RGB_TO_XYZ, WHITE_LMS, WHITE_XYZ, XYZ_TO_LMS
 from ephys.nearest import nearest
 from ephys.stimuli.parameters import Parameter, vectors
 
@@ -35,25 +36,7 @@ COLORS: dict[str, dict[str, Parameter]] = {
     "lch": {"lab_lightness": _LAB_LIGHTNESS, "chroma": Parameter("1", low=0), "lab_hue": _ANGLE},
 }
 
-# IEC 61966-2-1. From its chromaticities rather than its matrix of four digits, which is this one
-# rounded: so grey has exactly the chromaticity of D65, and the inverse is not another rounded one.
-_XY = np.array([[0.64, 0.33], [0.30, 0.60], [0.15, 0.06], [0.3127, 0.3290]])  # R, G, B, white
-_XYZ = np.column_stack([_XY, 1 - _XY.sum(1)]) / _XY[:, 1:]  # at Y = 1
-_PRIMARIES, _WHITE = _XYZ[:3].T, _XYZ[3]
-RGB_TO_XYZ = _PRIMARIES * np.linalg.solve(_PRIMARIES, _WHITE)
 LUMINANCE_WEIGHTS = RGB_TO_XYZ[1]
-# Smith & Pokorny (1975) as in Vienot, Brettel & Mollon (1999). L + M is 0.99996 Y. The unit of S,
-# which is such that S / (L + M) of 400 nm is 1, matters to no contrast.
-XYZ_TO_LMS = np.array(
-    [[0.15514, 0.54312, -0.03286], [-0.15514, 0.45684, 0.03286], [0.0, 0.0, 0.01608]]
-)
-_RGB_TO_LMS = XYZ_TO_LMS @ RGB_TO_XYZ
-_WHITE_LMS = _RGB_TO_LMS.sum(1)
-
-# The cardinal axes of DKL, in rgb with 1 as the largest entry.
-_CARDINAL = np.linalg.solve(_RGB_TO_LMS, np.stack([[1, -1, 0], [0, 0, 1], _WHITE_LMS]).T).T
-_CARDINAL /= abs(_CARDINAL).max(1, keepdims=True)
-
 _KNEE = 0.0031308  # of the sRGB curve, in light
 _ENCODED_KNEE = 0.04045
 _LAB_KNEE = 6 / 29
@@ -234,7 +217,7 @@ def lab_to_xyz(lab: ArrayLike) -> np.ndarray:
     y = (lightness + 16) / 116
     root = np.stack([y + a / 500, y, y - b / 200], axis=-1)
     linear = 3 * _LAB_KNEE**2 * (root - 4 / 29)
-    return np.where(root > _LAB_KNEE, root**3, linear) * _WHITE
+    return np.where(root > _LAB_KNEE, root**3, linear) * WHITE_XYZ
 
 
 def lch_to_lab(lch: ArrayLike) -> np.ndarray:
@@ -259,7 +242,7 @@ def _dkl(grey: np.ndarray, angles: np.ndarray) -> np.ndarray:
     azimuth, elevation = np.deg2rad(angles).T
     along = [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth)]
     direction = np.stack([*along, np.sin(elevation)], axis=-1)
-    return np.minimum(grey, 1 - grey) * (direction @ _CARDINAL)
+    return np.minimum(grey, 1 - grey) * (direction @ CARDINAL)
 
 
 def _cones(grey: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
@@ -268,7 +251,7 @@ def _cones(grey: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
             f"mean_luminance={grey[bad][0]:g} excites no cone, so color='cones' has no contrast; "
             "use one above 0, or color='hsl'"
         )
-    return grey * contrasts * _WHITE_LMS @ np.linalg.inv(_RGB_TO_LMS).T
+    return grey * contrasts * WHITE_LMS @ np.linalg.inv(RGB_TO_LMS).T
 
 
 _DIFFERENCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -15,7 +15,7 @@ FOLDERS = {
     "ephys.models": ROOT / "models",
 }
 ROWS = [
-    {"visual_field", "nearest", "data_folders", "ranks"},
+    {"visual_field", "nearest", "data_folders", "display", "ranks"},
     {"stimuli", "models", "responses"},
     {"electrodes", "tracing", "receptive_field", "cropping", "recording", "mapping"}
     | {"check_maps"}

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 
 from ephys import models
 from ephys.cones import cone_weights as probed_cone_weights
+from ephys.display import RGB_TO_LMS
 from ephys.filters import (
-    SRGB_TO_LMS,
     along_color,
     chromatic_energy,
     cone_weights,
@@ -224,7 +224,7 @@ def test_a_rectangular_filter_is_measured_as_one_padded_with_zeros() -> None:
 
 
 def test_the_matrix_of_the_cones_is_that_of_the_stimuli() -> None:
-    np.testing.assert_allclose(SRGB_TO_LMS, xyz_to_lms(rgb_to_xyz(np.eye(3))).T, rtol=4 * EPS)
+    np.testing.assert_allclose(RGB_TO_LMS, xyz_to_lms(rgb_to_xyz(np.eye(3))).T, rtol=4 * EPS)
 
 
 def test_chromatic_energy_is_what_the_mean_over_channels_leaves() -> None:
@@ -248,7 +248,7 @@ def test_the_main_component_is_the_color_and_profile_planted() -> None:
 
 
 def test_a_filter_that_sums_up_cone_contrasts_has_their_weights() -> None:
-    contrasts = SRGB_TO_LMS / SRGB_TO_LMS.sum(1, keepdims=True)  # (cone, rgb), around a grey
+    contrasts = RGB_TO_LMS / RGB_TO_LMS.sum(1, keepdims=True)  # (cone, rgb), around a grey
     mixtures = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, -0.4, 0.1], [-0.1, 0.3, 0.6]])
     weights = np.concatenate([gabor(0, 0.2, tuple(color)) for color in mixtures @ contrasts])
     # The inverse of the matrix has entries of about 10.
@@ -267,7 +267,7 @@ def test_the_hue_axis_is_where_the_stimuli_of_that_azimuth_excite_most() -> None
 
 
 def test_a_filter_of_luminance_answers_nothing_isoluminant_and_one_of_equal_weights_does() -> None:
-    luminance = SRGB_TO_LMS[:2].sum(0)
+    luminance = RGB_TO_LMS[:2].sum(0)
     weights = np.concatenate([gabor(0, 0.2, tuple(luminance)), gabor(0, 0.2)])
     axis, cones = hue_axis(weights).values, cone_weights(weights).values
     assert np.isnan(axis[0])

@@ -8,12 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ephys.display import RGB_TO_XYZ, XYZ_TO_LMS
 from ephys.stimuli import colors
 from ephys.stimuli.colors import (
     COLORS,
     LUMINANCE_WEIGHTS,
-    RGB_TO_XYZ,
-    XYZ_TO_LMS,
     cone_contrasts,
     decode_srgb,
     encode_srgb,
