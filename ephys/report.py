@@ -413,15 +413,16 @@ def _beside_macaque(
         measures = _measures(table[table["layer"] == layer])
         properties = []
         for row in rows.to_dict("records"):
-            own = cells[row["property"]]
+            name, own = row["property"], cells[row["property"]]
+            has_median = name in measures  # an angle has none
             units = UNITS.get(own["low"].attrs["units"], own["low"].attrs["units"])
             properties.append(
                 {
                     **row,
                     "label": own.attrs["long_name"] + (f" ({units})" if units else ""),
                     "source": studies.index(own.attrs["citation"]) + 1,
-                    "of_cells": _median_bin(own),
-                    "of_units": _interval(measures[row["property"]], form=".3g"),
+                    "of_cells": _median_bin(own) if has_median else "an angle",
+                    "of_units": _interval(measures[name], form=".3g") if has_median else "an angle",
                     "shown": _score(row),
                 }
             )
