@@ -1,5 +1,8 @@
 """Bootstrap intervals: that they cover what they say, and agree with scipy's."""
 
+import os
+import subprocess
+import sys
 from typing import Literal
 
 import numpy as np
@@ -157,6 +160,28 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another(
     xr.testing.assert_identical(one, same)
     assert (one["low"] != other["low"]).any()
     xr.testing.assert_identical(one["estimate"], other["estimate"])
+
+
+MANY_COLUMNS = """
+import numpy as np, xarray as xr
+from ephys.statistics import bootstrap_interval
+values = xr.DataArray(np.random.default_rng(0).normal(size=(300, 12)), dims=("unit", "contrast"))
+print(bootstrap_interval(values)["low"].values.tobytes().hex())
+"""
+
+
+def test_the_interval_does_not_depend_on_the_number_of_threads() -> None:
+    def interval(threads: str) -> str:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return subprocess.run(
+            [sys.executable, "-c", MANY_COLUMNS],
+            env=os.environ | dict.fromkeys(names, threads),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert interval("1") == interval("2")
 
 
 def test_the_global_random_state_is_neither_used_nor_moved() -> None:
