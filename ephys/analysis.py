@@ -296,8 +296,8 @@ class Measured:
     Parameters
     ----------
     units : the physiologist's measures (:mod:`ephys.measures`), and ``responsive``: 1 for a unit
-        that answers some stimuli unlike others by the test of :mod:`ephys.responsiveness`, else 0;
-        NaN where no condition was shown twice, at phases, say.
+        that follows the stimuli by the test of :mod:`ephys.responsiveness`, else 0; NaN where no
+        condition was shown twice, at phases, say.
     sparseness : of the population, for each stimulus.
     curves : where contrast and orientation vary, the tuning curves at each contrast, by baseline.
     invariance : and what contrast changes, by baseline and range of contrasts.
@@ -362,7 +362,7 @@ def _responsive(responses: xr.Dataset) -> xr.DataArray:
         found = responsive(responses)["responsive"].astype(float)
     except ValueError:  # no condition was shown twice
         found = xr.DataArray(np.full(responses.sizes["unit"], np.nan), dims="unit")
-    about = "answers some stimuli unlike others, adjusted p at most 0.05"
+    about = "responses follow the stimuli, adjusted p at most 0.05"
     found = found.reset_coords(drop=True)
     return found.assign_attrs(long_name=about, units="1", baseline="raw")
 

@@ -1,6 +1,7 @@
-"""Which units answer: by more than rounding, and one stimulus unlike another."""
+"""Which units answer: by more than rounding, and in step with what was shown."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -22,13 +23,12 @@ def responsive(
     repeats: Sequence[str] = CYCLES,
     margin: float | None = None,
     test: Literal["anova", "permutation"] = "anova",
-    magnitude: bool = False,
     alpha: float = 0.05,
     method: Method = "fdr_bh",
     resamples: int = 10_000,
     seed: int = 0,
 ) -> xr.Dataset:
-    r"""Which units answer the stimuli, and answer some unlike others.
+    r"""Which units answer the stimuli, and follow what sets one apart from another.
 
     A network has no noise, so a unit *answers* if some stimulus moves it from the blank by more
     than rounding:
@@ -36,35 +36,35 @@ def responsive(
     .. math:: excess = \max_s |r_s - r_{blank}| / L > margin
 
     with L the largest response, of either sign, of any unit of its layer. It is *responsive* if
-    besides the conditions (what stimuli have in common that differ in phase alone, say) are told
-    apart better than chance would: the one-way analysis of variance over the conditions and the
-    blank, as the Allen Brain Observatory makes it,
+    besides its responses are explained better than chance would explain them by what is read off
+    them: a mean for each condition (what stimuli have in common that differ in phase alone, say)
+    and, where a condition was shown at four phases or more, the first harmonic of the phase. With
+    :math:`\hat r` the least-squares fit of both,
 
-    .. math:: F = \frac{\sum_c n_c (\bar r_c - \bar r)^2 / (k - 1)}
-        {\sum_{c, i} (r_{c, i} - \bar r_c)^2 / (N - k)}
+    .. math:: F = \frac{\sum_{c, i} (\hat r_{c, i} - \bar r)^2 / (m - 1)}
+        {\sum_{c, i} (r_{c, i} - \hat r_{c, i})^2 / (N - m)}
 
-    of k groups and N responses. The blank is a group of one: without noise, to show it again would
-    say nothing new.
+    of N responses and m numbers in the fit: one for the blank and for each condition, and two more
+    for one with a harmonic. So a simple cell is found by its modulation, even a linear one, whose
+    means are all the blank's, and a complex cell by its means. Where repeats are presentations and
+    no phases, this is the one-way analysis of variance of the Allen Brain Observatory. The blank is
+    a group of one: without noise, to show it again would say nothing new.
 
-    The scatter is that of the phases, which were chosen, not drawn. p is therefore no frequency of
-    errors but a scale: how far the conditions stand apart, in terms of what phase does. Means of
-    phases evenly around the circle scatter less than of random ones, so that p is, if anything,
-    too large. Only means are compared. A linear unit, whose mean over phases is the blank's
-    whatever it is shown, answers and is not responsive: set ``magnitude`` for it.
+    The scatter is what phase does beyond the first harmonic, and phases are chosen, not drawn: p is
+    no frequency of errors but a scale, of how much of the response is what is read off it.
 
     Parameters
     ----------
     responses : with ``response (stimulus, unit)`` and ``blank``. All that differs between stimuli
         but ``repeats`` makes conditions; they need not be a grid. A block of units is looked at at
         a time, of a dask array one of its own.
-    repeats : parameters that do not make a condition.
+    repeats : parameters that do not make a condition; of these, ``phase`` has a harmonic.
     margin : share of the layer's largest response; by default what the recorder takes for rounding:
         1000 units in the last place of float32 (1.2e-4), or the ``error`` that it noted for a lower
         precision if that is more.
     test : ``"anova"`` takes p from the F distribution, which is of normal scatter;
         ``"permutation"`` from the responses given to conditions at random, ``resamples`` times, of
         which no p is below 1 / (1 + resamples).
-    magnitude : test ``abs(response - blank)`` instead, over the conditions without the blank.
     alpha, method : of the p adjusted for the number of units that answer, see
         :func:`ephys.multiple_comparisons.correct`.
     resamples, seed : of the permutations, which are the same for all units.
@@ -78,15 +78,15 @@ def responsive(
 
     Raises
     ------
-    ValueError : where no condition was shown twice, for the magnitude in a single condition, and
-        for a number out of range.
+    ValueError : where no condition was shown twice, and for a number out of range.
     KeyError : for another test or method.
 
     References
     ----------
     de Vries et al. (2020), Nature Neuroscience 23:138, and the ``ptest`` of the AllenSDK's
-    ``DriftingGratings``. Phipson & Smyth (2010), Statistical Applications in Genetics and Molecular
-    Biology 9:39.
+    ``DriftingGratings``. Skottun et al. (1991), Vision Research 31:1079, on the mean and the first
+    harmonic. Phipson & Smyth (2010), Statistical Applications in Genetics and Molecular Biology
+    9:39.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha} is not between 0 and 1")
@@ -100,8 +100,11 @@ def responsive(
     if not 0 <= margin < 1:
         raise ValueError(f"margin={margin} is not a share of the largest response, from 0 to 1")
     groups = _conditions(responses, repeats)
-    if magnitude and not groups.any():
-        raise ValueError("magnitude compares conditions, and all stimuli are of one")
+    order = np.append(np.argsort(groups, kind="stable"), len(groups))  # and the blank, at last
+    starts = np.flatnonzero(np.diff(np.append(groups, -1)[order], prepend=-2))
+    phase = responses.get("phase") if "phase" in repeats else None
+    angles = np.zeros(len(groups)) if phase is None else phase.values
+    basis = _basis(np.append(angles, 0)[order], starts)
     tests = []
     for block in blocks(responses):  # each is put in another order in memory
         measured = blockwise(
@@ -112,8 +115,9 @@ def responsive(
             out=[[], [], [], []],
             dtypes=[float] * 4,
             kwargs={
-                "groups": groups,
-                "magnitude": magnitude,
+                "order": order,
+                "starts": starts,
+                "basis": basis,
                 "resamples": resamples if test == "permutation" else 0,
                 "seed": seed,
             },
@@ -163,56 +167,73 @@ def _largest_of_layer(largest: xr.DataArray) -> xr.DataArray:
     return largest.copy(data=peaks[place])
 
 
+def _basis(phase: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Orthonormal in each condition that starts there: its mean, and two waves (3, stimulus).
+
+    The waves are 0 in a condition that was shown at fewer than four phases, of which the three
+    would leave nothing over.
+    """
+    basis = np.zeros((3, len(phase)))
+    for first, last in itertools.pairwise([*starts, len(phase)]):
+        angle = np.deg2rad(phase[first:last])
+        shown = np.unique(np.round(np.rad2deg(angle), 6) % 360).size
+        columns = [np.ones_like(angle), np.cos(angle), np.sin(angle)][: 3 if shown >= 4 else 1]
+        basis[: len(columns), first:last] = np.linalg.qr(np.stack(columns, -1))[0].T
+    return basis
+
+
 def _measured(
     values: np.ndarray,
     blank: np.ndarray,
     *,
-    groups: np.ndarray,
-    magnitude: bool,
+    order: np.ndarray,
+    starts: np.ndarray,
+    basis: np.ndarray,
     resamples: int,
     seed: int,
 ) -> tuple[np.ndarray, ...]:
     """Kernel of ``responsive``: (unit, stimulus) and (unit) to four numbers of each unit."""
     found = np.full((4, len(values)), np.nan)
     step = max(1, CHUNK_VALUES // max(values.shape[-1], 1))
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     for start in range(0, len(values), step):
         units = slice(start, start + step)
-        shown = np.take(values[units].astype(float), order, axis=-1)  # sorted by condition
-        grey = blank[units, None].astype(float)
-        deviation = np.abs(shown - grey)
-        found[0, units] = np.fmax.reduce(np.abs(np.append(shown, grey, axis=-1)), -1)
-        found[1, units] = deviation.max(-1)
-        if magnitude:
-            tested, of = deviation, starts
-        else:
-            tested, of = np.append(shown, grey, axis=-1), np.append(starts, len(order))
-        found[2:, units] = _analysis_of_variance(tested, of, resamples, seed)
+        shown = np.append(values[units], blank[units, None], axis=-1).astype(float)
+        shown = np.take(shown, order, axis=-1)  # sorted by condition
+        found[0, units] = np.fmax.reduce(np.abs(shown), -1)
+        found[1, units] = np.abs(shown - shown[:, -1:]).max(-1)
+        found[2:, units] = _analysis_of_variance(shown, starts, basis, resamples, seed)
     return tuple(found)
 
 
 def _analysis_of_variance(
-    values: np.ndarray, starts: np.ndarray, resamples: int, seed: int
+    values: np.ndarray, starts: np.ndarray, basis: np.ndarray, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """F and p of (unit, response), in groups that start there."""
+    """F and p of (unit, response), fit by (3, response) in each of the groups that start there."""
     total, varies = values.shape[-1], np.ptp(values, axis=-1) > 0
     counts = np.diff(starts, append=total)
-    between, within = len(starts) - 1, total - len(starts)
+    used = int(np.add.reduceat(basis != 0, starts, axis=-1).astype(bool).sum())
+    between, within = used - 1, total - used
     centered = values - values.mean(-1, keepdims=True)
     centered[~varies] = np.nan
-    means = np.add.reduceat(centered, starts, axis=-1) / counts  # (unit, group)
-    squares = (counts * means**2).sum(-1)
-    scatter = ((centered - np.repeat(means, counts, axis=-1)) ** 2).sum(-1)
-    with np.errstate(divide="ignore"):  # groups without any scatter
-        f = (squares / between) / (scatter / within)
+
+    def amplitudes(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each part of the basis: the part, and how much of it is in each group."""
+        for part in basis[basis.any(-1)]:
+            yield part, np.add.reduceat(values * part, starts, axis=-1)
+
+    rest, explained = centered.copy(), np.zeros(len(values))
+    for part, amplitude in amplitudes(centered):
+        rest -= part * np.repeat(amplitude, counts, axis=-1)
+        explained += (amplitude**2).sum(-1)
+    with np.errstate(divide="ignore"):  # nothing is left over
+        f = (explained / between) / ((rest**2).sum(-1) / within)
     if not resamples:
         return f, stats.f.sf(f, between, within)
-    # Of the same responses F rises with what is between the groups.
-    least = squares - total * np.finfo(float).eps * (centered**2).sum(-1)
+    # Of the same responses F rises with what is explained.
+    least = explained - total * np.finfo(float).eps * (centered**2).sum(-1)
     rng = np.random.default_rng(seed)
     exceeding = np.zeros(len(values))
     for _ in range(resamples):
         shuffled = np.take(centered, rng.permutation(total), axis=-1)
-        exceeding += (np.add.reduceat(shuffled, starts, axis=-1) ** 2 / counts).sum(-1) >= least
+        exceeding += sum((a**2).sum(-1) for _, a in amplitudes(shuffled)) >= least
     return f, np.where(varies, (1 + exceeding) / (1 + resamples), np.nan)

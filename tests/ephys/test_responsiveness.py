@@ -9,13 +9,18 @@ import ephys.responsiveness
 from ephys.responsiveness import responsive
 
 EPS = np.finfo(float).eps
+SHOWN = "presentation"
 ORIENTATIONS, PHASES = np.arange(0, 180, 22.5), np.arange(0, 360, 45.0)
 
 
 def recorded(
-    response: np.ndarray, blank: np.ndarray, layers: list[str] | None = None, **attrs: float
+    response: np.ndarray,
+    blank: np.ndarray,
+    layers: list[str] | None = None,
+    repeat: str = "phase",
+    **attrs: float,
 ) -> xr.Dataset:
-    """Responses (orientation, phase, unit) as a recording has them."""
+    """Responses (orientation, phase or another repeat, unit) as a recording has them."""
     orientation, phase = np.meshgrid(ORIENTATIONS, PHASES, indexing="ij")
     count = response.shape[-1]
     return xr.Dataset(
@@ -26,7 +31,7 @@ def recorded(
         {
             "family": ("stimulus", ["grating"] * orientation.size),
             "orientation": ("stimulus", orientation.ravel()),
-            "phase": ("stimulus", phase.ravel()),
+            repeat: ("stimulus", phase.ravel()),
             "layer": ("unit", layers or ["conv"] * count),
             "channel": ("unit", np.arange(count)),
         },
@@ -35,31 +40,78 @@ def recorded(
 
 
 def planted() -> xr.Dataset:
-    """Silent, flat, rounding, phase only, linear and untuned, tuned, linear and tuned, complex."""
+    """Silent, flat, rounding, of twice the phase, simple, linear, both tuned, complex."""
     orientation, phase = np.meshgrid(ORIENTATIONS, PHASES, indexing="ij")
     wave = np.cos(np.deg2rad(phase))
     tuning = np.exp(4 * (np.cos(np.deg2rad(2 * (orientation - 45))) - 1))
     rounding = 0.3 + 1e-6 * tuning
-    units = [0 * wave, 0 * wave + 0.3, rounding, np.maximum(wave, 0), wave]
+    twice = np.cos(np.deg2rad(2 * phase))
+    units = [0 * wave, 0 * wave + 0.3, rounding, twice, np.maximum(wave, 0), wave]
     units += [tuning * np.maximum(wave, 0), tuning * wave, tuning]
-    return recorded(np.stack(units, -1), np.array([0, 0.3, 0.3, 0, 0, 0, 0, 0]))
+    return recorded(np.stack(units, -1), np.array([0, 0.3, 0.3, *[0] * 6]))
 
 
 def test_planted_units_are_told_apart() -> None:
     found = responsive(planted())
-    np.testing.assert_array_equal(found["answers"], [0, 0, 0, 1, 1, 1, 1, 1])
-    np.testing.assert_array_equal(found["responsive"], [0, 0, 0, 0, 0, 1, 0, 1])
+    np.testing.assert_array_equal(found["answers"], [0, 0, 0, 1, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(found["responsive"], [0, 0, 0, 0, 1, 1, 1, 1, 1])
     for name in ("p", "f", "p_adjusted"):
-        np.testing.assert_array_equal(np.isnan(found[name]), [1, 1, 1, 0, 0, 0, 0, 0])
-    # Of a complex cell no phase matters, and nothing is left to chance.
-    assert found["p"][7] < 1e-100
-    # Of the linear ones all means are the blank's.
-    np.testing.assert_allclose(found["p"][[4, 6]], 1)
+        np.testing.assert_array_equal(np.isnan(found[name]), [1, 1, 1, 0, 0, 0, 0, 0, 0])
+    # Of the second harmonic the fit explains nothing, of linear and complex cells it does all.
+    assert found["p"][3].item() == pytest.approx(1)
+    assert (found["p"][[5, 7, 8]] < 1e-100).all()
 
 
-def test_the_magnitude_finds_the_tuning_of_a_linear_unit() -> None:
-    found = responsive(planted(), magnitude=True)
-    np.testing.assert_array_equal(found["responsive"], [0, 0, 0, 0, 0, 1, 1, 1])
+def test_by_their_means_alone_linear_units_are_the_blank() -> None:
+    shown = planted().rename(phase="presentation")
+    found = responsive(shown, repeats=["presentation"])
+    np.testing.assert_array_equal(found["responsive"], [0, 0, 0, 0, 0, 0, 1, 0, 1])
+    np.testing.assert_allclose(found["p"][[3, 5, 7]], 1)
+
+
+@pytest.mark.parametrize("phases", [[0, 180], [0, 120, 240], [0, 120, 240, 360]])
+def test_fewer_than_four_phases_have_no_harmonic(phases: list[float]) -> None:
+    """Three would be fit by any three numbers."""
+    rng = np.random.default_rng(30)
+    orientation, phase = np.meshgrid(ORIENTATIONS, phases, indexing="ij")
+    response = rng.normal(size=(8, len(phases), 5))
+    response[:, np.mod(phases, 360) == 0] = response[:, :1]
+    shown = xr.Dataset(
+        {
+            "response": (("stimulus", "unit"), response.reshape(-1, 5)),
+            "blank": ("unit", np.zeros(5)),
+        },
+        {"orientation": ("stimulus", orientation.ravel()), "phase": ("stimulus", phase.ravel())},
+    )
+    renamed = responsive(shown.rename(phase="repeat"), repeats=["repeat"])
+    xr.testing.assert_identical(responsive(shown), renamed)
+
+
+def test_f_and_p_are_those_of_nested_least_squares() -> None:
+    """Conditions of 8, 5 and 3 phases anywhere on the circle, and one in which two are the same."""
+    rng = np.random.default_rng(32)
+    phase = np.concatenate([rng.uniform(0, 360, 16), [0, 90, 180, 270, 360]])
+    condition = np.repeat([0, 1, 2, 3], [8, 5, 3, 5])
+    response, blank = rng.normal(size=(21, 4)), rng.normal(size=4)
+    response += np.cos(np.deg2rad(phase - 40))[:, None] * [0, 0.5, 1, 2]
+    columns = [condition == c for c in range(4)]
+    for c in (0, 1, 3):
+        columns += [(condition == c) * wave(np.deg2rad(phase)) for wave in (np.cos, np.sin)]
+    design = np.zeros((22, 11))
+    design[:21, :10], design[21, 10] = np.stack(columns, -1), 1
+    observed = np.append(response, blank[None], axis=0)
+    order = rng.permutation(21)
+    found = responsive(
+        xr.Dataset(
+            {"response": (("stimulus", "unit"), response[order]), "blank": ("unit", blank)},
+            {"c": ("stimulus", condition[order]), "phase": ("stimulus", phase[order])},
+        )
+    )
+    rest = ((observed - design @ np.linalg.lstsq(design, observed)[0]) ** 2).sum(0)
+    whole = ((observed - observed.mean(0)) ** 2).sum(0)
+    f = (whole - rest) / 10 / (rest / 11)
+    np.testing.assert_allclose(found["f"], f, rtol=1000 * EPS)
+    np.testing.assert_allclose(found["p"], stats.f.sf(f, 10, 11), rtol=1e-10)
 
 
 def test_excess_is_a_share_of_the_largest_response_of_the_layer() -> None:
@@ -98,7 +150,7 @@ def test_f_and_p_are_scipys() -> None:
     rng = np.random.default_rng(1)
     response = rng.gamma(2, size=(8, 8, 6)) + np.linspace(0, 1, 8)[:, None, None]
     blank = rng.gamma(2, size=6)
-    found = responsive(recorded(response, blank))
+    found = responsive(recorded(response, blank, repeat=SHOWN), repeats=[SHOWN])
     for unit in range(6):
         expected = stats.f_oneway(*response[:, :, unit], [blank[unit]])
         assert found["f"][unit].item() == pytest.approx(expected.statistic, rel=1000 * EPS)
@@ -106,46 +158,38 @@ def test_f_and_p_are_scipys() -> None:
     adjusted = stats.false_discovery_control(found["p"].values)
     np.testing.assert_allclose(found["p_adjusted"], adjusted, rtol=8 * EPS)
     np.testing.assert_array_equal(found["responsive"], adjusted <= 0.05)
-    found = responsive(recorded(response, blank), magnitude=True)
-    for unit in range(6):
-        expected = stats.f_oneway(*np.abs(response[:, :, unit] - blank[unit]))
-        assert found["p"][unit].item() == pytest.approx(expected.pvalue, rel=1e-10)
 
 
-def test_p_of_the_permutations_is_scipys() -> None:
+def test_p_of_the_permutations_is_that_of_scipys_f() -> None:
     rng = np.random.default_rng(2)
-    response = rng.gamma(1, size=(8, 8, 2))
-    response[:3, :, 1] *= 3
+    response, blank = rng.gamma(1, size=(8, 8, 2)), np.ones(2)
+    response[:3, :, 1] *= 4
     resamples = 2000
-    # Without the blank, since scipy takes no group of one.
-    found = responsive(
-        recorded(response, np.zeros(2)), test="permutation", magnitude=True, resamples=resamples
-    )
+    shown = recorded(response, blank, repeat=SHOWN)
+    found = responsive(shown, repeats=[SHOWN], test="permutation", resamples=resamples)
+    splits = np.arange(8, 65, 8)
     for unit in range(2):
-        reference = stats.permutation_test(
-            list(response[:, :, unit]),
-            lambda *groups, axis: stats.f_oneway(*groups, axis=axis).statistic,
-            vectorized=True,
-            n_resamples=resamples,
-            alternative="greater",
-            rng=np.random.default_rng(3),
-        ).pvalue
+        values = np.append(response[:, :, unit], blank[unit])
+        draws = rng.permuted(np.tile(values, (resamples, 1)), axis=-1)
+        f = stats.f_oneway(*np.split(draws, splits, axis=-1), axis=-1).statistic
+        reference = (f >= found["f"][unit].item()).mean()
         error = 5 * np.sqrt(2 * reference * (1 - reference) / resamples)
         assert found["p"][unit].item() == pytest.approx(reference, abs=error)
     assert found["p"][1] < 0.05 < found["p"][0]
 
 
-def test_two_conditions_apart_are_as_far_apart_in_one_split_of_three() -> None:
+def test_two_conditions_apart_are_as_far_apart_in_one_split_of_five() -> None:
+    """Both of the larger two of five responses, the blank's too, in one condition."""
     response = np.zeros((8, 8, 1))
     response[1] = 0.1
     four = recorded(response, np.zeros(1)).isel(stimulus=[0, 1, 8, 9])
-    found = responsive(four, test="permutation", magnitude=True, resamples=3000)
-    assert found["p"].item() == pytest.approx(1 / 3, abs=5 * np.sqrt(2 / 9 / 3000))
+    found = responsive(four, test="permutation", resamples=3000)
+    assert found["p"].item() == pytest.approx(0.2, abs=5 * np.sqrt(0.16 / 3000))
 
 
 def test_no_p_of_permutations_is_zero_and_ties_count() -> None:
     found = responsive(planted(), test="permutation", resamples=200)
-    assert found["p"][7] == 1 / 201
+    assert found["p"][8] == 1 / 201
     rng = np.random.default_rng(13)
     whole = rng.integers(0, 3, size=(8, 8, 20)).astype(float)
     of_whole, of_tenths = (
@@ -189,20 +233,12 @@ def test_the_power_is_that_of_f() -> None:
     rng = np.random.default_rng(6)
     means = effect * np.array([1, 0, 0, 0, -1, 0, 0, 0])
     response = rng.normal(size=(8, 8, experiments)) + means[:, None, None]
-    found = responsive(recorded(response, rng.normal(size=experiments)))
+    shown = recorded(response, rng.normal(size=experiments), repeat=SHOWN)
+    found = responsive(shown, repeats=[SHOWN])
     power = stats.ncf.sf(stats.f.isf(0.05, 8, 56), 8, 56, 8 * 2 * effect**2)
     error = np.sqrt(power * (1 - power) / experiments)
     assert 0.2 < power < 0.8
     assert (found["p"] <= 0.05).mean().item() == pytest.approx(power, abs=4 * error)
-
-
-def test_of_phases_evenly_around_the_circle_p_is_too_large() -> None:
-    """Units follow phase, and a little noise: phase makes scatter, and no error of means."""
-    rng = np.random.default_rng(7)
-    wave = np.cos(np.deg2rad(PHASES[None, :, None] - 360 * rng.uniform(size=(8, 1, 300))))
-    response = wave + 0.1 * rng.normal(size=(8, 8, 300))
-    found = responsive(recorded(response, 0.1 * rng.normal(size=300)))
-    assert (found["p"] > 0.5).all()
 
 
 # Laws.
@@ -210,10 +246,10 @@ def test_of_phases_evenly_around_the_circle_p_is_too_large() -> None:
 
 def test_stimuli_need_no_order_and_no_grid() -> None:
     rng = np.random.default_rng(8)
-    whole = recorded(rng.gamma(1, size=(8, 8, 5)), rng.gamma(1, size=5))
+    whole = recorded(rng.gamma(1, size=(8, 8, 5)), rng.gamma(1, size=5), repeat=SHOWN)
     order = rng.permutation(64)[:50]
-    found = responsive(whole.isel(stimulus=order))
-    sorted_ = responsive(whole.isel(stimulus=np.sort(order)))
+    found = responsive(whole.isel(stimulus=order), repeats=[SHOWN])
+    sorted_ = responsive(whole.isel(stimulus=np.sort(order)), repeats=[SHOWN])
     xr.testing.assert_allclose(found, sorted_, rtol=1e-11)
     unit = whole["response"][:, 0].values
     groups = [
@@ -225,13 +261,13 @@ def test_stimuli_need_no_order_and_no_grid() -> None:
 
 def test_families_and_parameters_that_were_not_given_make_conditions() -> None:
     rng = np.random.default_rng(9)
-    one = recorded(rng.gamma(1, size=(8, 8, 3)), np.zeros(3))
+    one = recorded(rng.gamma(1, size=(8, 8, 3)), np.zeros(3), repeat=SHOWN)
     other = one.assign_coords(
-        family=("stimulus", ["plaid"] * 64), mask_phase=("stimulus", one["phase"].data)
+        family=("stimulus", ["plaid"] * 64), mask_phase=("stimulus", one[SHOWN].data)
     ).assign(response=2 + one["response"])
     one = one.assign_coords(mask_phase=("stimulus", np.full(64, np.nan)))
     both = xr.concat([one, other], "stimulus", data_vars="minimal")
-    found = responsive(both)
+    found = responsive(both, repeats=[SHOWN, "mask_phase"])
     for unit in range(3):
         groups = both["response"].values[:, unit].reshape(16, 8)
         expected = stats.f_oneway(*groups, [0.0])
@@ -298,13 +334,6 @@ def test_a_dask_array_is_judged_as_its_numbers() -> None:
 def test_conditions_that_were_shown_once_are_refused() -> None:
     with pytest.raises(ValueError, match=r"each of 64 conditions was shown once.*repeats=\['x'\]"):
         responsive(planted(), repeats=["x"])
-
-
-def test_the_magnitude_in_a_single_condition_is_refused() -> None:
-    one = planted().isel(stimulus=slice(8))
-    assert responsive(one)["p"].notnull().any()  # against the blank
-    with pytest.raises(ValueError, match="all stimuli are of one"):
-        responsive(one, magnitude=True)
 
 
 @pytest.mark.parametrize(
