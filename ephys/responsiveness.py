@@ -1,8 +1,8 @@
 """Which units answer: by more than rounding, and in step with what was shown."""
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,7 @@ from ephys.responses import blocks
 from ephys.statistics import CHUNK_VALUES
 from ephys.tuning import CYCLES, blockwise
 
+EFFECTS = ("condition", "phase", "interaction")
 TESTS = ("anova", "permutation")
 ROUNDING = 1000  # units in the last place of float32, as the recorder allows
 
@@ -36,29 +37,33 @@ def responsive(
     .. math:: excess = \max_s |r_s - r_{blank}| / L > margin
 
     with L the largest response, of either sign, of any unit of its layer. It is *responsive* if
-    besides its responses are explained better than chance would explain them by what is read off
-    them: a mean for each condition (what stimuli have in common that differ in phase alone, say)
-    and, where a condition was shown at four phases or more, the first harmonic of the phase. With
-    :math:`\hat r` the least-squares fit of both,
+    besides its responses go with what was shown, by an analysis of variance in which phase stands
+    for its first harmonic:
 
-    .. math:: F = \frac{\sum_{c, i} (\hat r_{c, i} - \bar r)^2 / (m - 1)}
-        {\sum_{c, i} (r_{c, i} - \hat r_{c, i})^2 / (N - m)}
+    .. math:: r_{c, i} = \mu_c + a \cos \varphi_i + b \sin \varphi_i
+        + a_c \cos \varphi_i + b_c \sin \varphi_i + \varepsilon_{c, i}
 
-    of N responses and m numbers in the fit: one for the blank and for each condition, and two more
-    for one with a harmonic. So a simple cell is found by its modulation, even a linear one, whose
-    means are all the blank's, and a complex cell by its means. Where repeats are presentations and
-    no phases, this is the one-way analysis of variance of the Allen Brain Observatory. The blank is
-    a group of one: without noise, to show it again would say nothing new.
+    A condition c is what stimuli have in common that differ in phase alone, say. The effects are
+    that of ``condition`` (are the means unlike each other, and the blank?), that of ``phase`` (do
+    all conditions modulate the response alike?) and the ``interaction`` (each in its own way?). A
+    complex cell has the first, a simple cell the others too, and a linear one, whose means are
+    all the blank's, no more than these. Each effect has its F, the mean square that it explains by
+    the mean square that nothing explains, and p is the smallest of theirs times their number.
+
+    A wave has no part in conditions that were shown at fewer than four phases, which it would fit
+    whatever they answer; without others, where repeats are presentations, say, this is the one-way
+    analysis of variance of the Allen Brain Observatory. The blank is a condition of its own, shown
+    once: without noise, to show it again would say nothing new.
 
     The scatter is what phase does beyond the first harmonic, and phases are chosen, not drawn: p is
-    no frequency of errors but a scale, of how much of the response is what is read off it.
+    no frequency of errors but a scale, of how much of the response is not scatter.
 
     Parameters
     ----------
     responses : with ``response (stimulus, unit)`` and ``blank``. All that differs between stimuli
         but ``repeats`` makes conditions; they need not be a grid. A block of units is looked at at
         a time, of a dask array one of its own.
-    repeats : parameters that do not make a condition; of these, ``phase`` has a harmonic.
+    repeats : parameters that do not make a condition. Of these ``phase`` has effects.
     margin : share of the layer's largest response; by default what the recorder takes for rounding:
         1000 units in the last place of float32 (1.2e-4), or the ``error`` that it noted for a lower
         precision if that is more.
@@ -71,8 +76,9 @@ def responsive(
 
     Returns
     -------
-    Along ``unit``: ``excess``; ``answers``; ``f``, ``p`` and ``p_adjusted``, NaN for a unit that
-    does not answer; ``responsive``, which is ``answers`` and a ``p_adjusted`` of at most alpha.
+    Along ``unit``: ``excess``; ``answers``; ``f`` and ``p_effect``, both along ``effect`` too;
+    ``p`` and ``p_adjusted``; all but the first two NaN for a unit that does not answer;
+    ``responsive``, which is ``answers`` and a ``p_adjusted`` of at most alpha.
     A unit of a silent layer has an excess of NaN, and so has one of which a response is missing.
     Neither answers.
 
@@ -100,11 +106,9 @@ def responsive(
     if not 0 <= margin < 1:
         raise ValueError(f"margin={margin} is not a share of the largest response, from 0 to 1")
     groups = _conditions(responses, repeats)
-    order = np.append(np.argsort(groups, kind="stable"), len(groups))  # and the blank, at last
-    starts = np.flatnonzero(np.diff(np.append(groups, -1)[order], prepend=-2))
-    phase = responses.get("phase") if "phase" in repeats else None
-    angles = np.zeros(len(groups)) if phase is None else phase.values
-    basis = _basis(np.append(angles, 0)[order], starts)
+    phase = responses["phase"].values if {"phase"} <= {*repeats} & {*responses.coords} else None
+    design = _design(groups, phase)
+    effects = EFFECTS[: len(design.freedom) - 1]
     tests = []
     for block in blocks(responses):  # each is put in another order in memory
         measured = blockwise(
@@ -112,27 +116,28 @@ def responsive(
             block["response"],
             block["blank"],
             core=[["stimulus"], []],
-            out=[[], [], [], []],
+            out=[[], [], ["effect"], ["effect"]],
+            sizes={"effect": len(effects)},
             dtypes=[float] * 4,
             kwargs={
-                "order": order,
-                "starts": starts,
-                "basis": basis,
+                "design": design,
                 "resamples": resamples if test == "permutation" else 0,
                 "seed": seed,
             },
         )
-        names = ("largest", "deviation", "f", "p")
+        names = ("largest", "deviation", "f", "p_effect")
         tests.append(xr.Dataset(dict(zip(names, measured, strict=True))).compute())
     found = xr.concat(tests, "unit")
     excess = found["deviation"] / _largest_of_layer(found["largest"])
     answers = excess > margin
-    p = found["p"].where(answers)
+    of_effects = found[["f", "p_effect"]].where(answers).assign_coords(effect=list(effects))
+    of_effects = of_effects.transpose("effect", "unit")
+    p = (len(effects) * of_effects["p_effect"].min("effect", skipna=False)).clip(max=1)
     adjusted = correct(p, method)
     labels = {
         "excess": excess.assign_attrs(long_name="largest deviation from the blank", units="1"),
         "answers": answers,
-        "f": found["f"].where(answers),
+        **of_effects,
         "p": p,
         "p_adjusted": adjusted.assign_attrs(long_name=f"p adjusted by {method}"),
         "responsive": answers & (adjusted <= alpha),
@@ -167,73 +172,108 @@ def _largest_of_layer(largest: xr.DataArray) -> xr.DataArray:
     return largest.copy(data=peaks[place])
 
 
-def _basis(phase: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Orthonormal in each condition that starts there: its mean, and two waves (3, stimulus).
+class _Design(NamedTuple):
+    """What explains the responses, in the order of their conditions and with the blank at last."""
 
-    The waves are 0 in a condition that was shown at fewer than four phases, of which the three
-    would leave nothing over.
-    """
-    basis = np.zeros((3, len(phase)))
-    for first, last in itertools.pairwise([*starts, len(phase)]):
-        angle = np.deg2rad(phase[first:last])
-        shown = np.unique(np.round(np.rad2deg(angle), 6) % 360).size
-        columns = [np.ones_like(angle), np.cos(angle), np.sin(angle)][: 3 if shown >= 4 else 1]
-        basis[: len(columns), first:last] = np.linalg.qr(np.stack(columns, -1))[0].T
-    return basis
+    order: np.ndarray  # (response,)
+    starts: np.ndarray  # (condition,), the blank's last
+    level: np.ndarray  # (response,), of norm 1 in each condition
+    shared: np.ndarray  # (wave, response), orthonormal, and so to the level in each condition
+    own: np.ndarray  # (wave, response), orthonormal in each condition, as to the level
+    freedom: list[int]  # degrees of freedom of each effect and of the scatter
+
+
+def _design(groups: np.ndarray, phase: np.ndarray | None) -> _Design:
+    """Of the condition and the phase of each stimulus."""
+    total = len(groups) + 1
+    order = np.append(np.argsort(groups, kind="stable"), len(groups))
+    starts = np.flatnonzero(np.diff(np.append(groups, -1)[order], prepend=-2))
+    level, own, waves = np.zeros(total), np.zeros((2, total)), np.zeros((2, total))
+    waving = 0
+    for first, last in itertools.pairwise([*starts, total]):
+        level[first:last] = 1 / np.sqrt(last - first)
+        angle = np.zeros(0) if phase is None else phase[order[first : min(last, total - 1)]]
+        if np.unique(np.round(angle, 6) % 360).size >= 4:
+            wave = np.exp(1j * np.deg2rad(angle))
+            wave -= wave.mean()
+            waves[:, first:last] = wave.real, wave.imag
+            own[:, first:last] = np.linalg.qr(waves[:, first:last].T)[0].T
+            waving += 1
+    effects = [len(starts) - 1, *[2, 2 * waving - 2][: min(waving, 2)]]
+    shared = np.linalg.qr(waves.T)[0].T if waving else waves
+    return _Design(order, starts, level, shared, own, [*effects, total - 1 - sum(effects)])
 
 
 def _measured(
-    values: np.ndarray,
-    blank: np.ndarray,
-    *,
-    order: np.ndarray,
-    starts: np.ndarray,
-    basis: np.ndarray,
-    resamples: int,
-    seed: int,
+    values: np.ndarray, blank: np.ndarray, *, design: _Design, resamples: int, seed: int
 ) -> tuple[np.ndarray, ...]:
-    """Kernel of ``responsive``: (unit, stimulus) and (unit) to four numbers of each unit."""
-    found = np.full((4, len(values)), np.nan)
+    """Kernel of ``responsive``: (unit, stimulus) and (unit) to what is measured of each unit."""
+    largest, deviation = np.full((2, len(values)), np.nan)
+    f, p = np.full((2, len(values), len(design.freedom) - 1), np.nan)
     step = max(1, CHUNK_VALUES // max(values.shape[-1], 1))
     for start in range(0, len(values), step):
         units = slice(start, start + step)
         shown = np.append(values[units], blank[units, None], axis=-1).astype(float)
-        shown = np.take(shown, order, axis=-1)  # sorted by condition
-        found[0, units] = np.fmax.reduce(np.abs(shown), -1)
-        found[1, units] = np.abs(shown - shown[:, -1:]).max(-1)
-        found[2:, units] = _analysis_of_variance(shown, starts, basis, resamples, seed)
-    return tuple(found)
+        largest[units] = np.fmax.reduce(np.abs(shown), -1)
+        deviation[units] = np.abs(shown - shown[:, -1:]).max(-1)
+        shown = np.take(shown, design.order, axis=-1)
+        f[units], p[units] = _analysis_of_variance(shown, design, resamples, seed)
+    return largest, deviation, f, p
 
 
 def _analysis_of_variance(
-    values: np.ndarray, starts: np.ndarray, basis: np.ndarray, resamples: int, seed: int
+    values: np.ndarray, design: _Design, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """F and p of (unit, response), fit by (3, response) in each of the groups that start there."""
-    total, varies = values.shape[-1], np.ptp(values, axis=-1) > 0
-    counts = np.diff(starts, append=total)
-    used = int(np.add.reduceat(basis != 0, starts, axis=-1).astype(bool).sum())
-    between, within = used - 1, total - used
+    """F and p (unit, effect) of (unit, response)."""
+    total = values.shape[-1]
+    *effects, rest = design.freedom
     centered = values - values.mean(-1, keepdims=True)
-    centered[~varies] = np.nan
-
-    def amplitudes(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Of each part of the basis: the part, and how much of it is in each group."""
-        for part in basis[basis.any(-1)]:
-            yield part, np.add.reduceat(values * part, starts, axis=-1)
-
-    rest, explained = centered.copy(), np.zeros(len(values))
-    for part, amplitude in amplitudes(centered):
-        rest -= part * np.repeat(amplitude, counts, axis=-1)
-        explained += (amplitude**2).sum(-1)
-    with np.errstate(divide="ignore"):  # nothing is left over
-        f = (explained / between) / ((rest**2).sum(-1) / within)
+    centered[np.ptp(values, axis=-1) == 0] = np.nan
+    explained, scatter = _sums_of_squares(centered, design)
+    rounding = (total * np.finfo(float).eps * np.abs(values).max(-1, keepdims=True)) ** 2
+    explained[explained <= rounding] = 0
+    with np.errstate(divide="ignore", invalid="ignore"):  # without any scatter
+        f = np.where(explained == 0, 0, (explained / effects) / (scatter / rest))
     if not resamples:
-        return f, stats.f.sf(f, between, within)
-    # Of the same responses F rises with what is explained.
-    least = explained - total * np.finfo(float).eps * (centered**2).sum(-1)
+        return f, np.asarray(stats.f.sf(f, effects, rest))
+    # F rises with the share that is explained of what the other effects leave.
+    least = _share(explained, scatter) - total * np.finfo(float).eps
     rng = np.random.default_rng(seed)
-    exceeding = np.zeros(len(values))
+    exceeding = np.zeros_like(f)
     for _ in range(resamples):
         shuffled = np.take(centered, rng.permutation(total), axis=-1)
-        exceeding += sum((a**2).sum(-1) for _, a in amplitudes(shuffled)) >= least
-    return f, np.where(varies, (1 + exceeding) / (1 + resamples), np.nan)
+        explained, scatter = _sums_of_squares(shuffled, design)
+        exceeding += _share(explained, scatter) >= least
+    exceeding[np.isnan(f)] = np.nan
+    return f, (1 + exceeding) / (1 + resamples)
+
+
+def _sums_of_squares(values: np.ndarray, design: _Design) -> tuple[np.ndarray, np.ndarray]:
+    """What each effect explains (unit, effect) of (unit, response), and what none does (unit, 1).
+
+    Each is taken away before the next is looked for, so that what is exactly explained leaves no
+    more behind than rounding.
+    """
+    counts = np.diff(design.starts, append=values.shape[-1])
+
+    def by_condition(rest: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        amplitude = np.add.reduceat(rest * part, design.starts, axis=-1)
+        return (amplitude**2).sum(-1), rest - part * np.repeat(amplitude, counts, axis=-1)
+
+    def by_phase(rest: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        amplitude = (rest * part).sum(-1)
+        return amplitude**2, rest - part * amplitude[:, None]
+
+    found = np.zeros((len(values), len(design.freedom) - 1))
+    level = design.level[None]
+    steps = [(by_condition, level), (by_phase, design.shared), (by_condition, design.own)]
+    rest = values
+    for effect, (take, parts) in zip(found.T, steps, strict=False):  # of as many as there are
+        for part in parts:
+            squares, rest = take(rest, part)
+            effect += squares
+    return found, (rest**2).sum(-1, keepdims=True)
+
+
+def _share(explained: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    return explained / np.maximum(explained + scatter, np.finfo(float).tiny)

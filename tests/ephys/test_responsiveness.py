@@ -55,11 +55,42 @@ def test_planted_units_are_told_apart() -> None:
     found = responsive(planted())
     np.testing.assert_array_equal(found["answers"], [0, 0, 0, 1, 1, 1, 1, 1, 1])
     np.testing.assert_array_equal(found["responsive"], [0, 0, 0, 0, 1, 1, 1, 1, 1])
-    for name in ("p", "f", "p_adjusted"):
+    for name in ("p", "p_adjusted"):
         np.testing.assert_array_equal(np.isnan(found[name]), [1, 1, 1, 0, 0, 0, 0, 0, 0])
-    # Of the second harmonic the fit explains nothing, of linear and complex cells it does all.
-    assert found["p"][3].item() == pytest.approx(1)
-    assert (found["p"][[5, 7, 8]] < 1e-100).all()
+    # What is not there: of twice the phase, and of linear and complex cells.
+    for effects, unit in [((0, 1, 2), 3), ((0,), 5), ((0,), 7)]:
+        np.testing.assert_allclose(found["p_effect"][list(effects), unit], 1)
+    # What is there, and nothing else: a shared wave, a wave of each condition, means.
+    for effects, unit in [((1,), 5), ((1, 2), 7), ((0,), 8)]:
+        assert (found["p_effect"][list(effects), unit] < 1e-100).all()
+
+
+def test_a_simple_cell_is_found_though_it_answers_one_phase_of_four() -> None:
+    """Its means are a quarter of its responses: less apart than what phase does."""
+    axes = np.meshgrid(ORIENTATIONS, np.arange(1, 7) / 6, [0, 90, 180, 270], indexing="ij")
+    orientation, contrast, phase = (axis.ravel() for axis in axes)
+    tuning = contrast * np.exp(np.cos(np.deg2rad(2 * (orientation - 45))) - 1)
+    response = np.where(phase == 90, tuning, 0)
+    found = responsive(
+        xr.Dataset(
+            {"response": (("stimulus", "unit"), response[:, None]), "blank": ("unit", [0.0])},
+            {
+                name: ("stimulus", values)
+                for name, values in zip(
+                    ("orientation", "contrast", "phase"),
+                    (orientation, contrast, phase),
+                    strict=True,
+                )
+            },
+        )
+    )
+    assert found["p_effect"].sel(effect="condition") > 0.5
+    assert found["responsive"].item()
+    # Of the squares around the mean of a condition, 3/4 a^2, the waves have 1/2 and scatter 1/4;
+    # of the 48 waves' squares that of the mean wave is shared. 48 degrees of freedom are left.
+    largest = tuning[phase == 90]
+    f = (0.5 * 48 * largest.mean() ** 2 / 2) / (0.25 * (largest**2).sum() / 48)
+    assert found["f"].sel(effect="phase").item() == pytest.approx(f)
 
 
 def test_by_their_means_alone_linear_units_are_the_blank() -> None:
@@ -99,6 +130,9 @@ def test_f_and_p_are_those_of_nested_least_squares() -> None:
         columns += [(condition == c) * wave(np.deg2rad(phase)) for wave in (np.cos, np.sin)]
     design = np.zeros((22, 11))
     design[:21, :10], design[21, 10] = np.stack(columns, -1), 1
+    shared = np.zeros((22, 2))
+    shared[:21] = np.stack([np.cos(np.deg2rad(phase)), np.sin(np.deg2rad(phase))], -1)
+    shared[:21][condition == 2] = 0
     observed = np.append(response, blank[None], axis=0)
     order = rng.permutation(21)
     found = responsive(
@@ -107,11 +141,18 @@ def test_f_and_p_are_those_of_nested_least_squares() -> None:
             {"c": ("stimulus", condition[order]), "phase": ("stimulus", phase[order])},
         )
     )
-    rest = ((observed - design @ np.linalg.lstsq(design, observed)[0]) ** 2).sum(0)
-    whole = ((observed - observed.mean(0)) ** 2).sum(0)
-    f = (whole - rest) / 10 / (rest / 11)
+
+    def left(*columns: np.ndarray) -> np.ndarray:
+        fitted = np.column_stack(columns)
+        return ((observed - fitted @ np.linalg.lstsq(fitted, observed)[0]) ** 2).sum(0)
+
+    levels = design[:, [0, 1, 2, 3, 10]]
+    nested = [left(np.ones(22)), left(levels), left(levels, shared), left(design)]
+    freedom = np.array([4, 2, 4])[:, None]
+    f = -np.diff(nested, axis=0) / freedom / (nested[-1] / 11)
     np.testing.assert_allclose(found["f"], f, rtol=1000 * EPS)
-    np.testing.assert_allclose(found["p"], stats.f.sf(f, 10, 11), rtol=1e-10)
+    np.testing.assert_allclose(found["p_effect"], stats.f.sf(f, freedom, 11), rtol=1e-10)
+    np.testing.assert_array_equal(found["p"], np.minimum(1, 3 * found["p_effect"].min("effect")))
 
 
 def test_excess_is_a_share_of_the_largest_response_of_the_layer() -> None:
@@ -153,7 +194,7 @@ def test_f_and_p_are_scipys() -> None:
     found = responsive(recorded(response, blank, repeat=SHOWN), repeats=[SHOWN])
     for unit in range(6):
         expected = stats.f_oneway(*response[:, :, unit], [blank[unit]])
-        assert found["f"][unit].item() == pytest.approx(expected.statistic, rel=1000 * EPS)
+        assert found["f"][0, unit].item() == pytest.approx(expected.statistic, rel=1000 * EPS)
         assert found["p"][unit].item() == pytest.approx(expected.pvalue, rel=1e-10)
     adjusted = stats.false_discovery_control(found["p"].values)
     np.testing.assert_allclose(found["p_adjusted"], adjusted, rtol=8 * EPS)
@@ -172,7 +213,7 @@ def test_p_of_the_permutations_is_that_of_scipys_f() -> None:
         values = np.append(response[:, :, unit], blank[unit])
         draws = rng.permuted(np.tile(values, (resamples, 1)), axis=-1)
         f = stats.f_oneway(*np.split(draws, splits, axis=-1), axis=-1).statistic
-        reference = (f >= found["f"][unit].item()).mean()
+        reference = (f >= found["f"][0, unit].item()).mean()
         error = 5 * np.sqrt(2 * reference * (1 - reference) / resamples)
         assert found["p"][unit].item() == pytest.approx(reference, abs=error)
     assert found["p"][1] < 0.05 < found["p"][0]
@@ -189,7 +230,7 @@ def test_two_conditions_apart_are_as_far_apart_in_one_split_of_five() -> None:
 
 def test_no_p_of_permutations_is_zero_and_ties_count() -> None:
     found = responsive(planted(), test="permutation", resamples=200)
-    assert found["p"][8] == 1 / 201
+    assert found["p_effect"][0, 8] == 1 / 201
     rng = np.random.default_rng(13)
     whole = rng.integers(0, 3, size=(8, 8, 20)).astype(float)
     of_whole, of_tenths = (
@@ -209,8 +250,11 @@ def test_p_is_uniform_for_units_that_only_scatter(test: str) -> None:
     response, blank = rng.normal(size=(8, 8, experiments)), rng.normal(size=experiments)
     found = responsive(recorded(response, blank), test=test, resamples=resamples)  # type: ignore[arg-type]
     shared = 4 * 0.5 / np.sqrt(resamples) if test == "permutation" else 0  # of the resamples
-    distance = stats.kstest(found["p"].values, "uniform").statistic
-    assert distance < stats.kstwo.isf(1e-3, experiments) + shared
+    for p in found["p_effect"].values:
+        distance = stats.kstest(p, "uniform").statistic
+        assert distance < stats.kstwo.isf(1e-3, experiments) + shared
+    # That of three effects is too large, if anything.
+    assert (found["p"] <= 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / experiments) + shared
     assert found["answers"].all()
 
 
@@ -271,7 +315,7 @@ def test_families_and_parameters_that_were_not_given_make_conditions() -> None:
     for unit in range(3):
         groups = both["response"].values[:, unit].reshape(16, 8)
         expected = stats.f_oneway(*groups, [0.0])
-        assert found["f"][unit].item() == pytest.approx(expected.statistic, rel=1000 * EPS)
+        assert found["f"][0, unit].item() == pytest.approx(expected.statistic, rel=1000 * EPS)
 
 
 @pytest.mark.parametrize("test", ["anova", "permutation"])
@@ -283,7 +327,7 @@ def test_units_are_judged_as_each_is_alone(test: str, monkeypatch: pytest.Monkey
     for unit in range(5):
         alone = responsive(responses.isel(unit=[unit]), **options)  # type: ignore[arg-type]
         for name in ("f", "p"):
-            np.testing.assert_array_equal(together[name][unit], alone[name][0])
+            np.testing.assert_array_equal(together[name][..., unit], alone[name][..., 0])
     monkeypatch.setattr(ephys.responsiveness, "CHUNK_VALUES", 130)  # two units at a time
     xr.testing.assert_identical(responsive(responses, **options), together)  # type: ignore[arg-type]
 
@@ -305,7 +349,7 @@ def test_units_with_a_missing_response_do_not_answer_and_leave_the_others_alone(
     responses["response"][3, 1] = np.nan
     found = responsive(responses)
     for name in ("excess", "f", "p", "p_adjusted"):
-        assert np.isnan(found[name][1])
+        assert np.isnan(found[name][..., 1]).all()
     assert not found["answers"][1]
     assert not found["responsive"][1]
     # Its test does not count among the others'.
@@ -316,8 +360,8 @@ def test_units_with_a_missing_response_do_not_answer_and_leave_the_others_alone(
 
 def test_coordinates_of_units_stay() -> None:
     found = responsive(planted())
-    assert set(found.coords) == {"layer", "channel"}
-    assert all(v.dims == ("unit",) for v in found.values())
+    assert set(found.coords) == {"layer", "channel", "effect"}
+    assert all(v.dims[-1] == "unit" for v in found.values())
     assert found["answers"].dtype == found["responsive"].dtype == bool
 
 
