@@ -10,11 +10,11 @@ from scipy import stats
 
 from ephys.multiple_comparisons import Method, correct
 from ephys.responses import blocks
-from ephys.statistics import CHUNK_VALUES
 from ephys.tuning import CYCLES, blockwise
 
 EFFECTS = ("condition", "phase", "interaction")
 TESTS = ("anova", "permutation")
+IN_CACHE = 2**16  # responses looked at at a time
 ROUNDING = 1000  # units in the last place of float32, as the recorder allows
 
 
@@ -210,7 +210,7 @@ def _measured(
     """Kernel of ``responsive``: (unit, stimulus) and (unit) to what is measured of each unit."""
     largest, deviation = np.full((2, len(values)), np.nan)
     f, p = np.full((2, len(values), len(design.freedom) - 1), np.nan)
-    step = max(1, CHUNK_VALUES // max(values.shape[-1], 1))
+    step = max(1, IN_CACHE // max(values.shape[-1], 1))
     for start in range(0, len(values), step):
         units = slice(start, start + step)
         shown = np.append(values[units], blank[units, None], axis=-1).astype(float)
@@ -256,23 +256,26 @@ def _sums_of_squares(values: np.ndarray, design: _Design) -> tuple[np.ndarray, n
     """
     counts = np.diff(design.starts, append=values.shape[-1])
 
-    def by_condition(rest: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        amplitude = np.add.reduceat(rest * part, design.starts, axis=-1)
-        return (amplitude**2).sum(-1), rest - part * np.repeat(amplitude, counts, axis=-1)
+    rest, fitted = values.copy(), np.empty_like(values)
 
-    def by_phase(rest: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        amplitude = (rest * part).sum(-1)
-        return amplitude**2, rest - part * amplitude[:, None]
+    def by_condition(part: np.ndarray) -> np.ndarray:
+        amplitude = np.add.reduceat(np.multiply(rest, part, out=fitted), design.starts, axis=-1)
+        np.multiply(np.repeat(amplitude, counts, axis=-1), part, out=fitted)
+        return amplitude
+
+    def by_phase(part: np.ndarray) -> np.ndarray:
+        amplitude = np.multiply(rest, part, out=fitted).sum(-1, keepdims=True)
+        np.multiply(amplitude, part, out=fitted)
+        return amplitude
 
     found = np.zeros((len(values), len(design.freedom) - 1))
     level = design.level[None]
     steps = [(by_condition, level), (by_phase, design.shared), (by_condition, design.own)]
-    rest = values
-    for effect, (take, parts) in zip(found.T, steps, strict=False):  # of as many as there are
+    for effect, (fit, parts) in zip(found.T, steps, strict=False):  # of as many as there are
         for part in parts:
-            squares, rest = take(rest, part)
-            effect += squares
-    return found, (rest**2).sum(-1, keepdims=True)
+            effect += (fit(part) ** 2).sum(-1)
+            np.subtract(rest, fitted, out=rest)
+    return found, np.square(rest, out=rest).sum(-1, keepdims=True)
 
 
 def _share(explained: np.ndarray, scatter: np.ndarray) -> np.ndarray:

@@ -328,7 +328,7 @@ def test_units_are_judged_as_each_is_alone(test: str, monkeypatch: pytest.Monkey
         alone = responsive(responses.isel(unit=[unit]), **options)  # type: ignore[arg-type]
         for name in ("f", "p"):
             np.testing.assert_array_equal(together[name][..., unit], alone[name][..., 0])
-    monkeypatch.setattr(ephys.responsiveness, "CHUNK_VALUES", 130)  # two units at a time
+    monkeypatch.setattr(ephys.responsiveness, "IN_CACHE", 130)  # two units at a time
     xr.testing.assert_identical(responsive(responses, **options), together)  # type: ignore[arg-type]
 
 
