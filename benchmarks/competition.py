@@ -37,7 +37,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from independent_components import photograph_components
 
 from ephys import groups, similarity
-from ephys.analysis import labeled
 from ephys.data_folders import data_folder, split_folder
 from ephys.filters import filter_properties
 from ephys.grouping import grouping_test
@@ -48,6 +47,7 @@ from ephys.models.sources import SHIPPED
 from ephys.models.twolayer import within_group_correlation
 from ephys.recording import record
 from ephys.stimuli.protocols import protocol
+from ephys.tables import labeled
 
 ROOT = Path(__file__).parent.parent
 RESULTS, WEIGHTS = ROOT / "benchmarks" / "results", ROOT / "models" / "weights"

@@ -32,6 +32,7 @@ NAMES = {
 }
 COLORS = dict(zip(NAMES, (PALETTE[1], PALETTE[3], PALETTE[0], PALETTE[2]), strict=True))
 STARTS = {"independent": "filters drawn\nindependently", "alike": "filters drawn\nalike in groups"}
+ORDER = ("filter", "orientation", "hue axis", "chromatic energy")  # as in the README, then others
 LEAST_UNITS = 32  # of 64 that have a property; hardly any filter has an orientation before training
 DOTS_PER_INCH = 160
 
@@ -45,36 +46,46 @@ def over_training(grouping: pd.DataFrame, statistic: str = "difference") -> Figu
     """How far within-group similarity is above chance after every epoch.
 
     Lines are means over seeds, bands their 95 % intervals (Student's t); grey is where 95 % of such
-    means would lie, were the filters dealt to the groups anew. Where few units have a property
-    there is nothing.
+    means would lie, were the filters dealt to the groups anew. Lines begin where enough units of
+    every seed have a property, and the panel says so.
     """
     rows = grouping[
         (grouping["statistic"] == statistic)
         & grouping["normalization"].isin(list(NAMES))
         & (grouping["n_units"] >= LEAST_UNITS)
     ].reset_index(drop=True)
-    properties = list(dict.fromkeys(rows["property"]))
+    there = dict.fromkeys(rows["property"])
+    properties = [name for name in dict.fromkeys([*ORDER, *there]) if name in there]
     figure = Figure(figsize=(11, 5.2), layout="constrained")
-    axes = figure.subplots(len(STARTS), len(properties), sharex=True, squeeze=False)
+    axes = figure.subplots(len(STARTS), len(properties), squeeze=False)
     for of_start, (start, words) in zip(axes, STARTS.items(), strict=True):
         for ax, name in zip(of_start, properties, strict=True):
-            _through_training(ax, rows[(rows["start"] == start) & (rows["property"] == name)])
+            own = rows[(rows["start"] == start) & (rows["property"] == name)]
+            first = _through_training(ax, own)
+            ax.set_xlim(-0.3, grouping["epoch"].max() + 0.3)
+            if first > 0:
+                why = f"before epoch {first} too few\nfilters (< {LEAST_UNITS}) have one"
+                low, high = ax.get_ylim()
+                ax.set_ylim(low, high + 0.25 * (high - low))  # with room for the words
+                ax.text(0.03, 0.98, why, transform=ax.transAxes, va="top", fontsize=8)
         of_start[0].set_ylabel(f"{words}\n\nexcess similarity")
     for ax, name in zip(axes[0], properties, strict=True):
         ax.set_title(name, fontsize=11)
     figure.supxlabel("epochs of training", fontsize=10)
-    there = [name for name in NAMES if name in set(rows["normalization"])]
-    lines = [Line2D([], [], color=COLORS[name], lw=2, label=NAMES[name]) for name in there]
+    drawn = [name for name in NAMES if name in set(rows["normalization"])]
+    lines = [Line2D([], [], color=COLORS[name], lw=2, label=NAMES[name]) for name in drawn]
     figure.legend(
         handles=[*lines, Patch(color="0.88", label="95 % of shuffled groups")],
         loc="outside upper center",
-        ncols=len(there) + 1,
+        ncols=len(drawn) + 1,
         frameon=False,
     )
     return figure
 
 
-def _through_training(ax: Axes, rows: pd.DataFrame) -> None:
+def _through_training(ax: Axes, rows: pd.DataFrame) -> int:
+    """Draw a start's lines for a property, and return the first epoch that any of them has."""
+    begin = []
     excess = (rows["observed"] - rows["expected"]).rename("excess")
     # The permutations' standard deviation, which is hardly another in any network.
     spread = (excess / rows["effect_size"]).median()
@@ -84,12 +95,14 @@ def _through_training(ax: Axes, rows: pd.DataFrame) -> None:
         found = found[found["seeds"] == rows["seed"].nunique()]
         ax.fill_between(found.index, found["low"], found["high"], color=color, alpha=0.18, lw=0)
         ax.plot(found.index, found["mean"], color=color, lw=2)
+        begin += found.index.tolist()[:1]
     band = stats.norm.ppf(0.975) * spread / np.sqrt(rows["seed"].nunique())
     ax.axhspan(-band, band, color="0.88", lw=0, zorder=0)
     ax.axhline(0, color="0.6", lw=0.8, zorder=1)
     ax.spines[["top", "right"]].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(4))
+    return min(begin, default=0)
 
 
 def over_seeds(values: Any) -> pd.DataFrame:

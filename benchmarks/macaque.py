@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ephys import models
-from ephys.analysis import by_layer, labeled, macaque_properties
+from ephys.analysis import by_layer
 from ephys.data_folders import data_folder
 from ephys.experiment import choose_readout
 from ephys.macaque_v1 import score
@@ -23,6 +23,7 @@ from ephys.models.input_format import own_format
 from ephys.models.superres import SuperResolution, SuperResolutionSettings
 from ephys.recording import record
 from ephys.stimuli.protocols import protocol
+from ephys.tables import labeled, macaque_properties
 
 RESULTS = Path(__file__).parent / "results"
 PROTOCOLS = ("marques2020", "marques2020_corrected")

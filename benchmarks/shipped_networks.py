@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ephys.analysis import by_layer, labeled, population_table
+from ephys.analysis import by_layer
 from ephys.data_folders import split_folder
 from ephys.models.checkpoint import load_checkpoint, read_header, save_checkpoint
 from ephys.models.datasets import photographs
@@ -27,6 +27,7 @@ from ephys.models.superres import SuperResolution
 from ephys.models.training import evaluate
 from ephys.recording import record
 from ephys.stimuli.protocols import contrast_invariance
+from ephys.tables import labeled, population_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS, WEIGHTS = ROOT / "benchmarks" / "results", ROOT / "models" / "weights"

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ephys import report as report
     from ephys import responses as responses
     from ephys import responsiveness as responsiveness
+    from ephys import rounding as rounding
     from ephys import selectivity as selectivity
     from ephys import separable as separable
     from ephys import shapes as shapes
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from ephys import statistics as statistics
     from ephys import stimuli as stimuli
     from ephys import suppression as suppression
+    from ephys import tables as tables
     from ephys import tuning as tuning
     from ephys import verification as verification
     from ephys import visual_field as visual_field
@@ -103,6 +105,7 @@ MODULES = (
     "overview",
     "responses",
     "responsiveness",
+    "rounding",
     "selectivity",
     "separable",
     "shapes",
@@ -111,6 +114,7 @@ MODULES = (
     "statistics",
     "stimuli",
     "suppression",
+    "tables",
     "tuning",
     "verification",
 )

@@ -225,7 +225,8 @@ def probe(
         "input_format": own_format(module).resized(size_px, degrees),
     }
     if dry_run:
-        click.echo(experiment.estimate(module, protocols, **how).round(1).to_string(index=False))
+        table = experiment.estimate(module, protocols, **how).round(1)
+        click.echo(table.rename(columns={"seconds": "seconds to record"}).to_string(index=False))
         return
     network = f"{model} as {arch}" if arch else model
     run = experiment.probe(
@@ -261,6 +262,8 @@ def analyze(run: Path) -> None:
     """
     from ephys.analysis import analyze
 
+    if sys.stderr.isatty():
+        click.echo("tables and figures ...", err=True)
     analyze(run)
     _print_run(run, as_json=False)
 
@@ -268,14 +271,14 @@ def analyze(run: Path) -> None:
 @main.command()
 @click.argument("run", type=folder)
 @click.argument("elsewhere", type=folder, required=False)
-@click.option("--protocol", default="contrast_invariance", show_default=True)
+@click.option("--protocol", help="Default: the run's only one, else contrast_invariance.")
 @click.option("--layer", help="Of ELSEWHERE; default: its last.")
 @click.option("--name", help="Title of panel B; default: the model and the layer.")
 @click.option("-o", "--out", type=folder, required=True, help="Picture: .png, .svg or .pdf.")
 def plot(
     run: Path,
     elsewhere: Path | None,
-    protocol: str,
+    protocol: str | None,
     layer: str | None,
     name: str | None,
     out: Path,
@@ -339,15 +342,15 @@ def compare(
              ephys compare runs/vgg16 --protocol orientation --measure gosi --measure von_mises_*
     """
     from ephys.comparison import compare_runs
-    from ephys.report import difference_summary
+    from ephys.report import NUMBERS, difference_summary
 
     found, angles = compare_runs(runs, correction=correction, **options)
     if out is not None:
-        found.to_csv(out, index=False)
+        found.to_csv(out, index=False, float_format=NUMBERS)
     if as_json:
         click.echo(found.to_json(orient="records"))
         return
-    click.echo(difference_summary(found, correction))
+    click.echo(difference_summary(found, correction, everything=bool(options["measures"])))
     if angles and not options["measures"]:
         click.echo(f"Angles have no median, and are left out: {', '.join(angles)}.")
     if out is not None:
@@ -393,6 +396,8 @@ def layers(patterns: tuple[str, ...], size_px: int | None, **source: Any) -> Non
     for row in ([*table.columns], *table.to_numpy().tolist()):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         click.echo("  ".join(cells).rstrip())
+    if "*" in table[""].values:
+        click.echo("* recorded by default")
 
 
 @main.command()

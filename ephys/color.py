@@ -26,8 +26,9 @@ def resultant_hue(curve: xr.DataArray, dim: str = "azimuth") -> xr.DataArray:
 
     Returns
     -------
-    The array without ``dim``, degrees from 0 to below 360; NaN where the sum vanishes, as of a flat
-    curve or one of two equal and opposite lobes, and where a response is missing.
+    The array without ``dim``, degrees from 0 to below 360; NaN where the sum vanishes but for
+    rounding of numbers of the curve's precision, as of a flat curve or one of two equal and
+    opposite lobes, and where a response is missing.
 
     Raises
     ------
@@ -49,8 +50,10 @@ def hue_selectivity(curve: xr.DataArray, dim: str = "azimuth") -> xr.DataArray:
     .. math:: \left| \sum_\theta R(\theta) e^{i \theta} \right| / \sum_\theta |R(\theta)|
 
     0 for a unit that answers all hues alike, 1 for one that answers a single hue. Of responses of
-    at least 0 it is one minus the circular variance. It is also defined of signed ones, and is pi/4
-    for a linear unit and for the same rectified: for a cosine and for the upper half of it.
+    at least 0 it is one minus the circular variance. It is also defined of signed ones: of an even
+    number of hues that of a linear unit is that of the same rectified. Of a cosine it is pi/4, or
+    0.785, of very many hues; of 12 hues 0.776 to 0.804, by where the peak lies, of 36 0.784 to
+    0.787.
 
     Parameters, NaN of a missing response and refusals are those of :func:`resultant_hue`; NaN also
     of a unit without any response.
@@ -73,7 +76,8 @@ def hue_half_width(
     As :func:`ephys.tuning.half_width`, of curves that may be negative away from their peak and of
     peaks that reach around the circle: the curve is interpolated with a periodic cubic spline, and
     followed from its peak to either side, as far as it takes, to where it first falls to ``level``
-    times the peak. 60 for a cosine, linear or rectified; below 180.
+    times the peak. 60 for a cosine, within 0.01 of 12 hues or more, and for that rectified within
+    1: its kinks are not those of a spline, and it has 53 to 60 of 6 hues, 51 to 83 of 4; below 180.
 
     Parameters
     ----------
@@ -200,7 +204,8 @@ def _resultant(values: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.n
 def _resultant_angle(values: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Kernel of ``resultant_hue``: degrees, NaN for a sum that is rounding."""
     vector, length = _resultant(values, angles)
-    defined = abs(vector) > values.shape[-1] * np.finfo(float).eps * length
+    eps = np.finfo(values.dtype if values.dtype.kind == "f" else float).eps
+    defined = abs(vector) > values.shape[-1] * eps * length
     degrees = np.rad2deg(np.angle(vector)) % 360
     return np.where(defined, np.where(degrees < 360, degrees, 0.0), np.nan)
 

@@ -8,12 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from ephys.display import CONES
+from ephys.figures import few_ticks
 from ephys.filters import cone_weights
 from ephys.measures import WORDS
 from ephys.opponency import linear_ratio
@@ -103,16 +105,18 @@ def draw_cone_weights(weights: xr.DataArray, ax: Axes, *, groups: ArrayLike | No
         units = units[drawn[units]]
         color, shape = style
         positive = share[units, 2] >= 0
-        for sign, face in ((positive, color), (~positive, "none")):
+        for sign, face in ((positive, to_rgba(color, 0.4)), (~positive, "none")):
             el, em, _ = share[units[sign]].T
-            ax.scatter(el, em, s=34, marker=shape, facecolors=face, edgecolors=color, lw=1.1)
+            ax.scatter(el, em, s=20, marker=shape, facecolors=face, edgecolors=color, lw=0.8)
         if name:
             ax.plot([], [], shape, color=color, ms=6, ls="", label=f"{name} (n = {len(units)})")
     for face, sign in (("0.35", 1), ("none", -1)):
         ax.plot([], [], "o", color="0.35", mfc=face, ms=6, ls="", label=f"{_sign(sign)}S")
-    ax.plot(*ALIKE[:2], "x", color=PALETTE[1], ms=7, mew=1.6, ls="", gid="alike")
-    beside: dict[str, Any] = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right"}
-    ax.annotate("R = G = B", ALIKE[:2], va="center", fontsize=7, color=PALETTE[1], **beside)
+    ax.plot(*ALIKE[:2], "x", color=PALETTE[1], ms=7, mew=1.6, ls="", gid="alike", zorder=4)
+    outside: dict[str, Any] = {"xytext": (0.8, -0.5), "ha": "left", "va": "center"}
+    arrow = {"arrowstyle": "-", "color": PALETTE[1], "lw": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
+    said: dict[str, Any] = {"fontsize": 7, "color": PALETTE[1], "arrowprops": arrow}
+    ax.annotate("R = G = B", ALIKE[:2], **outside, **said)
     for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
         words = f"{_sign(x)}L {_sign(y)}M"
         middle: dict[str, Any] = {"ha": "center", "va": "center", "color": "0.45", "fontsize": 9}
@@ -320,8 +324,7 @@ def _preferred_hues(ax: Any, *, found: xr.Dataset, name: str) -> None:
     places = np.deg2rad(hue[here]), selectivity[here]
     ax.scatter(*places, s=16, c=hue_colors(hue[here], space), lw=0.5, edgecolors="0.15", zorder=3)
     ax.set_ylim(0, 1.15)
-    ax.set_yticks([0.5, 1], ["0.5", "1"], fontsize=7)
-    ax.set_rlabel_position(67.5)
+    ax.set_yticks([0.5, 1], ["", ""])
     names = HUE_NAMES[space]
     ax.set_xticks(np.deg2rad([0, 90, 180, 270]), names, fontsize=8)
     ax.tick_params(axis="x", pad=2)
@@ -330,7 +333,7 @@ def _preferred_hues(ax: Any, *, found: xr.Dataset, name: str) -> None:
     ax.grid(color="0.85", lw=0.5)
     ax.spines["polar"].set_visible(False)
     ax.set_title(f"preferred hue (n = {here.sum()} of {here.size})", fontsize=9)
-    ax.set_xlabel("distance: selectivity for hue, 0 to 1", fontsize=8)
+    ax.set_xlabel("distance: selectivity for hue; rings: 0.5, 1", fontsize=8)
 
 
 def _small_plane(weights: xr.DataArray, ax: Axes) -> None:
@@ -404,8 +407,8 @@ def _mean_curves(curves: xr.DataArray, ax: Axes) -> None:
     ax.set_xscale("log")
     ax.minorticks_off()
     shown = curves["spatial_frequency"].values
-    ticks = shown[np.linspace(0, shown.size - 1, min(shown.size, 4)).astype(int)]
-    ax.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    ticks = few_ticks(shown, octaves=True)
+    ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
     ax.set_ylim(0, None)
     ax.tick_params(labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
@@ -462,8 +465,16 @@ def _polar_curve(
     ax.grid(False)
     ax.spines[:].set_visible(False)
     shown = values[np.isfinite(values)]
-    said = f"{shown.min():.3g} to {shown.max():.3g}" if shown.size else "no response"
-    ax.set_xlabel(said.replace("-", MINUS), fontsize=7, labelpad=4, color="0.3")
+    said = f"{_short(shown.min())} to {_short(shown.max())}" if shown.size else "no response"
+    ax.set_xlabel(said, fontsize=7, labelpad=4, color="0.3")
+
+
+def _short(value: float) -> str:
+    """Three digits, with an exponent only from 1e5 on and below 1e-3."""
+    said = f"{value:.3g}"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        said = np.format_float_positional(float(said), trim="-")
+    return said.replace("-", MINUS)
 
 
 def _whole(degrees: np.ndarray) -> bool:

@@ -19,15 +19,15 @@ import xarray as xr
 
 from ephys.macaque_v1 import RESPONSIVE
 from ephys.measures import WORDS
-from ephys.multiple_comparisons import Method, correct
+from ephys.multiple_comparisons import Method, check_method, correct
 from ephys.nearest import nearest
 from ephys.rank_tests import differences
 from ephys.reference import distributions
-from ephys.report import FLAGS
+from ephys.report import COLUMNS_TABLE, FLAGS, NUMBERS, UNITS_TABLE, is_share
 from ephys.responses import open_store
 
 Condition = tuple[str, str]  # run, layer
-UNITS, COLUMNS, DIFFERENCES = "units.csv", "units_columns.csv", "differences.csv"
+DIFFERENCES = "differences.csv"
 # Columns that are no measures: where a unit is, and which stimulus, or where, it answers most.
 PLACES = {
     *("protocol", "layer", "run", "channel", "row", "column", "rf_x", "rf_y"),
@@ -41,8 +41,6 @@ LABELS = {
     )
 }
 MOST_WORDS = 8  # of more, each would be said of few units
-SHARES = (*FLAGS, "answers", "responsive", "selective")  # ends of the names of what is 1 or 0
-NOT_FITTED = ("at_bound", "extrapolated")  # what a fit gives then is not the unit's
 PERMUTATIONS, PER_TEST, MOST = 10_000, 40, 100_000  # so that p, corrected, can be 0.025
 ALPHA = 0.05
 
@@ -67,11 +65,12 @@ def compare(
     other.
 
     Differences are of medians over units, or of shares of them: of what is 1 or 0, such as the
-    flags of a fit, and of words, ``cell_class: simple``. Units without a value are left out, and so
-    are of the parameters of a fit those where it ended at a bound or beyond the contrasts shown,
-    and of properties of macaque V1 those that respond too little for the study. Angles on a circle
-    have no median, and are not compared. Units count as independent of each other, which those of
-    one channel at several positions are not: intervals are then too narrow, and p too small.
+    flags of a fit, and of words, ``cell_class: simple``. Units without a value, or whose value is
+    infinite, are left out, and so are of the parameters of a fit those where it did not converge,
+    or ended at a bound or beyond the contrasts shown, and of properties of macaque V1 those that
+    respond too little for the study. Angles on a circle have no median, and are not compared. Units
+    count as independent of each other, which those of one channel at several positions are not:
+    intervals are then too narrow, and p too small.
 
     Parameters
     ----------
@@ -107,14 +106,18 @@ def compare(
 
     Raises
     ------
-    KeyError : for a protocol, layer or measure that is in no table, naming the nearest.
-    ValueError : for a single layer of a single run, runs that share no protocol, or no measure, an
-        angle, and numbers out of range.
+    KeyError : for a protocol, layer or measure that is in no table, naming the nearest, and for
+        another correction.
+    ValueError : for no table, a single layer of a single run, runs that share no protocol, or no
+        measure, an angle, and numbers out of range.
 
     References
     ----------
     Cliff (1993), Psychological Bulletin 114:494.
     """
+    check_method(correction, "correction")
+    if not tables:
+        raise ValueError("there are no tables; give one of two layers or more, or several")
     units = pd.concat(
         [table.copy().assign(run=run) for run, table in tables.items()], ignore_index=True
     )
@@ -215,7 +218,7 @@ def write_differences(run: Path, seed: int) -> None:
     units, angles = read_units(run)
     if units.groupby("protocol")["layer"].nunique().max() > 1:
         found = compare({run.name: units}, angles=angles, successive=True, seed=seed)
-        found.to_csv(run / DIFFERENCES, index=False)
+        found.to_csv(run / DIFFERENCES, index=False, float_format=NUMBERS)
 
 
 def read_units(run: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -228,14 +231,16 @@ def read_units(run: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     if not run.is_dir():
         raise FileNotFoundError(f"there is no run {run}")
-    for name in (UNITS, COLUMNS):
+    for name in (UNITS_TABLE, COLUMNS_TABLE):
         if not (run / name).is_file():
             raise FileNotFoundError(f"{run} has no {name}; make it with: ephys analyze {run}")
     names = {"layer": str, "protocol": str}
-    units = pd.read_csv(run / UNITS, dtype=names, keep_default_na=False, na_values="")
-    columns = pd.read_csv(run / COLUMNS)
+    units = pd.read_csv(run / UNITS_TABLE, dtype=names, keep_default_na=False, na_values="")
+    columns = pd.read_csv(run / COLUMNS_TABLE)
     if "period" not in columns:
-        raise ValueError(f"{run / COLUMNS} tells no angles; make it anew with: ephys analyze {run}")
+        raise ValueError(
+            f"{run / COLUMNS_TABLE} tells no angles; make it anew with: ephys analyze {run}"
+        )
     return units, columns.loc[columns["period"].notna(), "column"].tolist()
 
 
@@ -327,12 +332,12 @@ def _values(units: pd.DataFrame, angles: Collection[str]) -> pd.DataFrame:
         for word in WORDS.get(name, words if len(words) <= MOST_WORDS else ()):
             found[f"{name}: {word}"] = (column == word).astype(float)
     values = pd.DataFrame(found, index=units.index).dropna(axis=1, how="all")
-    for flag in NOT_FITTED:
+    for flag, fine in FLAGS.items():  # what another fit gives is not the unit's
         for name in [name for name in found if name.endswith(f"_{flag}") and name in values]:
             fit = name.removesuffix(flag)
             for other in [other for other in found if other.startswith(fit) and other in values]:
                 if not other.endswith((*FLAGS, "r_squared")):
-                    values[other] = values[other].where(values[name] == 0)
+                    values[other] = values[other].where(values[name] == fine)
     for name, cells in distributions().items():
         response = f"response_{cells.attrs['study']}"
         if name in values and response in values:
@@ -356,7 +361,7 @@ def _tests(
     for a, b in _pairs(list(groups), successive):
         for measure in map(str, values.columns):
             if measure in has[a[0]] & has[b[0]]:
-                share = ": " in measure or measure.endswith(SHARES)
+                share = is_share(measure)
                 sides = [groups[side][measure].dropna().to_numpy() for side in (a, b)]
                 row = {
                     **{"measure": measure, "statistic": "share" if share else "median"},

@@ -7,8 +7,10 @@ import numpy as np
 import xarray as xr
 
 from ephys.display import CARDINAL_CONTRASTS, CONES
+from ephys.modulation import check_cycle
 from ephys.responses import grid, varied_parameters
-from ephys.tuning import blockwise, check_circle
+from ephys.rounding import SHARE
+from ephys.tuning import blockwise
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,6 @@ AXES = {
         "luminance": Axis({"elevation": 90}, (1, 1, 1)),
     },
 }
-# By so much, a thousand units in the last place of float32, equal amplitudes may differ.
-_ROUNDING = 1000 * float(np.finfo(np.float32).eps)
 
 
 def cone_weights(responses: xr.Dataset) -> xr.Dataset:
@@ -93,7 +93,7 @@ def cone_weights(responses: xr.Dataset) -> xr.Dataset:
     contrasts = cone_contrasts(responses, names)
     table = laid_out(responses, names)
     if "phase" not in table.dims:
-        raise KeyError("'phase' was not varied; show every grating at three phases or more")
+        raise KeyError("'phase' was not varied; show every grating at four phases or more")
     others = [str(name) for name in table.dims if name not in ("unit", "part", "phase")]
     weight, magnitude = blockwise(
         _cone_weights,
@@ -133,8 +133,8 @@ def laid_out(responses: xr.Dataset, parts: Sequence[str]) -> xr.DataArray:
     Raises
     ------
     KeyError : without ``part``.
-    ValueError : if a part is missing or no grid, they are of different gratings, or their phases do
-        not go evenly around the circle.
+    ValueError : if a part is missing or no grid, they are of different gratings, or their phases
+        are fewer than four or do not go evenly around the circle.
     """
     grids: list[xr.DataArray] = []
     for name in parts:
@@ -145,17 +145,18 @@ def laid_out(responses: xr.Dataset, parts: Sequence[str]) -> xr.DataArray:
             raise ValueError(f"part={name!r} is of other gratings than part={parts[0]!r}")
     table = xr.concat(grids, "part").assign_coords(part=list(parts))
     if "phase" in table.dims:
-        check_circle(table["phase"], 360.0)
+        check_cycle(table["phase"], 360.0)
     return table
 
 
 def first_harmonic(values: np.ndarray) -> np.ndarray:
     """Complex amplitudes at one cycle along the last axis, which is once around the circle.
 
-    0 where that has fewer than three values, of which nothing is told.
+    0 where that has fewer than four values, of which nothing is told: of three the second harmonic
+    would count as the first.
     """
     count = values.shape[-1]
-    if count < 3:
+    if count < 4:
         return np.zeros(values.shape[:-1], complex)
     return 2 * (values * np.exp(-2j * np.pi * np.arange(count) / count)).mean(-1)
 
@@ -208,7 +209,7 @@ def _cone_weights(
     best = strengths.max(-1).argmax(-1)[:, None, None]
     waves, strengths = (np.take_along_axis(v, best, 1)[:, 0] for v in (waves, strengths))
     largest = strengths.max(-1, keepdims=True)
-    first = (strengths >= (1 - _ROUNDING) * largest).argmax(-1)[:, None]
+    first = (strengths >= (1 - SHARE) * largest).argmax(-1)[:, None]
     along = (waves * np.take_along_axis(waves, first, 1).conj()).real
     total = strengths.sum(-1, keepdims=True)
     defined = present[:, None] & (total > 0) & (simple[:, None] | isolating)

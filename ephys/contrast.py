@@ -41,13 +41,15 @@ def contrast_invariance(
     Parameters
     ----------
     curves : responses of at least 0 with ``dim`` evenly around the circle and at least two
-        contrasts above 0; more dimensions are welcome.
+        contrasts above 0; more dimensions are welcome. What is rounding should be the blank's
+        response, or flat, as from :func:`ephys.tables.orientation_curves`.
 
     Returns
     -------
     What is undefined is NaN: width and selectivity of a curve without response, ratios to such a
-    contrast, and slopes and shifts through fewer than two contrasts. Contrasts without a response
-    are left out of the slopes.
+    contrast or to a selectivity of 0, and slopes and shifts through fewer than two contrasts.
+    Contrasts without a response are left out of the slopes. The selectivity of a flat curve is 0,
+    without what its sums round to.
 
     Raises
     ------
@@ -58,9 +60,11 @@ def contrast_invariance(
         raise ValueError(f"{by}={contrasts.tolist()}; invariance needs two or more above 0")
     amplitude = curves.max(dim, skipna=False)
     responding = amplitude > 0
+    selectivity = gosi(curves, dim)
+    rounding = curves.sizes[dim] * np.finfo(float).eps  # of the sums that it is made of
     by_contrast = {
         "width": half_width(curves, dim),
-        "selectivity": gosi(curves, dim),
+        "selectivity": selectivity.where(~(selectivity <= rounding), 0),
         "amplitude": amplitude.assign_attrs(long_name="peak response", units="1"),
     }
     log_contrast = np.log2(curves[by])

@@ -275,7 +275,8 @@ def fit_ratio_of_gaussians(
     -------
     As :func:`fit_difference_of_gaussians`, with ``center_gain`` and ``surround_gain``
     :math:`k_c` and :math:`k_s`, the second without units and from 0.001 to 1000. A surround of
-    0.001, which divides by next to nothing, is none: its size is NaN.
+    0.001, which divides by next to nothing, is none: its size is NaN, and neither is
+    ``at_bound``. A surround of any larger gain, however weak, is so if its size is at an edge.
 
     Raises
     ------
@@ -492,7 +493,7 @@ def _fit_values(
         "baseline": solution.parameters[:, linear - 1],
         "r_squared": 1 - solution.sse / (deviations**2).sum(1),
         "sse": solution.sse,
-        "at_bound": form.at_bound(shape),
+        "at_bound": form.at_bound(gains, shape),
         "converged": solution.converged,
     }
     results = []

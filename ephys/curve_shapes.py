@@ -52,10 +52,14 @@ class Form(ABC):
     def describe(self, gains: np.ndarray, shape: np.ndarray) -> dict[str, np.ndarray]:
         """What gains (gain, unit) and shape (shape, unit) mean, by the names of ``measures``."""
 
-    def at_bound(self, shape: np.ndarray) -> np.ndarray:
-        """Whether the search for a shape (shape, unit) ended at its edge."""
-        outside = (shape <= self.lower[:, None]) | (shape >= self.upper[:, None])
-        return np.any(outside, axis=0)
+    def shows(self, gains: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """What of a shape shows in the curve, (shape, unit): nothing where all gains are 0."""
+        return np.broadcast_to((gains != 0).any(0), shape.shape)
+
+    def at_bound(self, gains: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """Whether the search for what shows of a shape (shape, unit) ended at its edge."""
+        at_edge = (shape <= self.lower[:, None]) | (shape >= self.upper[:, None])
+        return np.any(at_edge & self.shows(gains, shape), axis=0)
 
 
 class VonMises(Form):
@@ -254,8 +258,12 @@ class DifferenceOfGaussians(Form):
         by_surround = gains[1] * _erf_slope(self.diameters / surround)
         return np.stack([by_surround - gains[0] * _erf_slope(self.diameters / center), by_surround])
 
+    def shows(self, gains: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        return np.stack([(gains != 0).any(0), gains[1] != 0])
+
     def describe(self, gains: np.ndarray, shape: np.ndarray) -> dict[str, np.ndarray]:
         center, surround = _sizes(shape.T)
+        _, has_surround = self.shows(gains, shape)
 
         def response(diameters: np.ndarray) -> np.ndarray:
             first, second = erf(diameters / center), erf(diameters / surround)
@@ -263,7 +271,7 @@ class DifferenceOfGaussians(Form):
 
         return {
             "center_size": np.where(gains[0] > 0, center[:, 0], np.nan),
-            "surround_size": np.where(gains[1] > 0, surround[:, 0], np.nan),
+            "surround_size": np.where(has_surround, surround[:, 0], np.nan),
             "center_gain": gains[0],
             "surround_gain": gains[1],
             **_summation(response, self.diameters),
@@ -300,10 +308,14 @@ class RatioOfGaussians(Form):
         by_center = by_surround - 2 * whole * inner * _erf_slope(center)
         return np.stack([by_center, by_surround, -share * outer**2])
 
+    def shows(self, gains: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        has_center = gains[0] != 0
+        has_surround = has_center & (shape[2] > self.lower[2])  # else it divides by nothing
+        return np.stack([has_center, has_surround, has_surround])
+
     def describe(self, gains: np.ndarray, shape: np.ndarray) -> dict[str, np.ndarray]:
         center, surround = _sizes(shape.T)
-        has_center = gains[0] > 0
-        has_surround = has_center & (shape[2] > self.lower[2])
+        has_center, has_surround, _ = self.shows(gains, shape)
 
         def response(diameters: np.ndarray) -> np.ndarray:
             return gains[0][:, None] * _divided(diameters, shape.T)

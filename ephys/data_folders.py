@@ -17,7 +17,7 @@ def data_folder(name: str) -> Path:
     root = os.environ.get("EPHYS_DATA")
     if not root:
         raise ValueError(
-            f"where is {name}? give its path, or set EPHYS_DATA to the folder above it"
+            f"where is {name}? set EPHYS_DATA to the folder that holds it, or give its path"
         )
     return Path(root) / name
 

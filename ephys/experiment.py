@@ -14,14 +14,16 @@ A run is a folder:
 
 import json
 import shutil
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 from torch import nn
 
 from ephys.analysis import ABOUT, RESPONSES, analyze
@@ -38,6 +40,7 @@ from ephys.stimuli.protocols import BATTERIES, DEFAULT, Protocol, protocol
 from ephys.stimuli.sweep import StimulusSet
 from ephys.verification import verify
 
+FEW, ENOUGH_SECONDS = 8, 1.0  # stimuli to begin an estimate with, and more until it takes that
 MARGIN = 0.15  # degrees by which a measured receptive field can lie beside the one that is known
 
 
@@ -127,6 +130,8 @@ def probe(
     if us.rank == 0:
         names = [one.name for one in chosen]
         run = {"model": source, "protocols": names, "seed": seed, "command": command}
+        if not quiet and sys.stderr.isatty():
+            print("tables and figures ...", file=sys.stderr)
         analyze(out, run)
         write_atomically(out / ABOUT, (json.dumps(run, indent=2) + "\n").encode())
     us.wait()
@@ -144,23 +149,39 @@ def estimate(
 ) -> pd.DataFrame:
     """What ``probe`` would record: stimuli, units, megabytes and seconds for each protocol.
 
-    A few stimuli of each protocol are really shown. Parameters are those of ``probe``.
+    Some stimuli of each protocol are really shown, for about a second. ``seconds`` are of the
+    recording; the tables and figures that follow are not in it. Parameters are those of ``probe``.
     """
-    rows, few, many = [], 8, 40
+    rows = []
     options["input_format"] = input_format = input_format or own_format(model)
     which = layers or default_layers(model)
     for one in choose_protocols(protocols, input_format):
-        stimuli, seconds = one.stimuli, []
-        for count in (few, many):  # the difference leaves out what is done once
-            started = time.perf_counter()
-            how = {**options, "readout": choose_readout(stimuli, readout)}
-            responses = record(model, stimuli[:count], which, **how)
-            seconds.append(time.perf_counter() - started)
-        each = max(seconds[1] - seconds[0], 0) / (many - few)
-        total = seconds[0] + each * (len(stimuli) - few)
-        units = responses.sizes["unit"]
-        rows.append((one.name, len(stimuli), units, 4e-6 * len(stimuli) * units, total))
+        count, how = len(one.stimuli), {**options, "readout": choose_readout(one.stimuli, readout)}
+
+        def show(some: int, one: Protocol = one, how: dict[str, Any] = how) -> xr.Dataset:
+            return record(model, one.stimuli[:some], which, **how)
+
+        units = show(FEW).sizes["unit"]  # the first time takes longer
+        seconds = _seconds_to_record(count, show)
+        rows.append((one.name, count, units, 4e-6 * count * units, seconds))
     return pd.DataFrame(rows, columns=["protocol", "stimuli", "units", "megabytes", "seconds"])
+
+
+def _seconds_to_record(count: int, show: Callable[[int], object]) -> float:
+    """So many stimuli, from showing a few, and then more until it takes a second longer."""
+
+    def seconds(some: int) -> float:
+        started = time.perf_counter()
+        show(some)
+        return time.perf_counter() - started
+
+    some, once = FEW, seconds(FEW)
+    total = once
+    while some < count and total < once + ENOUGH_SECONDS:
+        some = min(4 * some, count)
+        total = seconds(some)
+    each = max(total - once, 0) / max(some - FEW, 1)  # without what is done once
+    return once + each * max(count - FEW, 0)
 
 
 def choose_readout(stimuli: StimulusSet, wanted: Readout | None = None) -> Readout:

@@ -27,7 +27,8 @@ def export(store: str | Path | xr.Dataset, path: str | Path) -> Path:
     ``.nc`` is the dataset: ``xr.open_dataset`` gives back every value, coordinate and attribute.
 
     ``.csv`` is the table of a laboratory notebook: one row per stimulus, its parameters first, then
-    a column per unit, named ``layer:channel``, and where a layer has several units of a channel
+    what :mod:`ephys.verification` measured of it, in columns such as ``measured:contrast``, then a
+    column per unit, named ``layer:channel``, and where a layer has several units of a channel
     ``layer:channel:row:column``. One row per stimulus *and* unit would repeat the parameters for
     every unit, in a file too long for a spreadsheet. Beside it, ``NAME.units.csv`` has one row per
     unit, which says where it is and what it answers to the blank, and ``NAME.attributes.json`` the
@@ -98,6 +99,7 @@ def _write_netcdf(responses: xr.Dataset, path: Path) -> None:
 
 
 def _write_csv(responses: xr.Dataset, path: Path, units_path: Path, attributes_path: Path) -> None:
+    responses = _in_columns(responses)
     stimuli, units = _tables(responses)
     names = _unit_names(units)
     pd.DataFrame({"name": names, **units}).to_csv(units_path, index=False)
@@ -113,6 +115,7 @@ def _write_csv(responses: xr.Dataset, path: Path, units_path: Path, attributes_p
 
 def _write_parquet(responses: xr.Dataset, path: Path) -> None:
     arrow, parquet = _package("pyarrow"), _package("pyarrow.parquet")
+    responses = _in_columns(responses)
 
     def column(values: np.ndarray) -> Any:
         if values.dtype.kind in "UOT":
@@ -194,8 +197,30 @@ def _blocks(response: xr.Variable) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, values
 
 
+def _in_columns(responses: xr.Dataset) -> xr.Dataset:
+    """With a column for each label of what is a table of its own, ``measured:contrast``.
+
+    What is said of a label is an attribute of its columns, which are left out if they are empty.
+    """
+    columns, gone = {}, set()
+    for dim in responses.dims:
+        about = {str(n): c for n, c in responses.coords.items() if c.dims == (dim,) and n != dim}
+        labels = responses.get(dim)
+        tables = [str(n) for n, v in responses.items() if v.dims == ("stimulus", dim)]
+        if labels is None or not tables or dim == "unit":
+            continue
+        gone |= {dim, *about, *tables}
+        for name in tables:
+            for place, label in enumerate(labels.values):
+                values = responses[name].values[:, place]
+                if not pd.isna(values).all():
+                    attributes = {n: c.values[place].item() for n, c in about.items()}
+                    columns[f"{name}:{label}"] = ("stimulus", values, attributes)
+    return responses.drop_vars(gone).assign(columns)
+
+
 def _tables(responses: xr.Dataset) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What there is of each stimulus, and of each unit, by name: ``FIRST``, then by the alphabet.
+    """What there is of each stimulus, and of each unit, by name: ``FIRST``, then as ``_last``.
 
     Raises
     ------
@@ -212,10 +237,18 @@ def _tables(responses: xr.Dataset) -> tuple[dict[str, np.ndarray], dict[str, np.
             dims = ", ".join(map(str, variable.dims))
             raise ValueError(f"a table has no place for {name} ({dims}); write .nc, or drop it")
     stimuli, units = (
-        {name: table[name] for name in [*(n for n in FIRST if n in table), *sorted(table)]}
+        {
+            name: table[name]
+            for name in [*(n for n in FIRST if n in table), *sorted(table, key=_last)]
+        }
         for table in tables.values()
     )
     return stimuli, units
+
+
+def _last(name: str) -> tuple[bool, str]:
+    """By the alphabet, and what was measured of the stimuli after their parameters."""
+    return ":" in name, name
 
 
 def _unit_names(units: dict[str, np.ndarray]) -> list[str]:

@@ -1,5 +1,6 @@
 """Figures: each function draws on axes, or makes a figure, and returns it. Nothing is saved."""
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
+from ephys.panels import MEANINGS
 from ephys.reference import (
     CAT_HALF_WIDTH,
     CAT_HALF_WIDTH_SD,
@@ -35,8 +38,13 @@ UNITS = {
     "1": "",
 }
 ABREAST = 4  # panels of an overview
-ROW, STRIP, EXAMPLE = 2.6, 2.2, 1.4  # inches
-MOST_TICKS = 4
+ROW, EXAMPLE, HEADING, LINE = 2.6, 1.4, 0.42, 0.14  # inches
+FROM_BEST = "relative_"  # begins the name of an angle from each unit's best
+ENDS = ("estimate", "low", "high")
+MOST_TICKS = 6
+ROUND = ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))  # ticks in a decade, as many as there is room for
+APART = 0.12  # from one layer's dots to the next, of the way from value to value
+FEW_LAYERS = 4  # for whose names there is room in a panel
 CAPTION = 22  # letters in a line below an example
 HISTOGRAMS = 5  # abreast
 MOST_SCORES = 4  # layers, of which a panel has room for the numbers
@@ -57,7 +65,7 @@ def tuning_curves(
     """
     ax = ax or plt.gca()
     aligned = align(curves, "orientation", by="contrast")
-    mean = bootstrap_interval(aligned.dropna("unit", how="all"))
+    mean = _all_around(bootstrap_interval(aligned.dropna("unit", how="all")), 180)
     degrees = mean["relative_orientation"].values
     for contrast, color in contrast_colors(curves["contrast"].values).items():
         line = mean.sel(contrast=contrast)
@@ -91,11 +99,11 @@ def figure2(
     """Figure 2 of Veerabadran, Raina & de Sa (2021), each tuning panel raw and peak-normalized.
 
     A before normalization, B another network, C after normalization, D a parametric reference,
-    E the stimulus at each contrast.
+    E the stimulus at each contrast. What is not given is left out, and the others take its letter.
 
     Parameters
     ----------
-    before, after, elsewhere : ``(unit, contrast, orientation)``; what is not given is left out.
+    before, after, elsewhere : ``(unit, contrast, orientation)``.
     stimuli : one image in [0, 1] per contrast of ``before``: (contrast, y, x).
 
     Raises
@@ -108,14 +116,17 @@ def figure2(
             f"{elsewhere_name} was shown contrasts {elsewhere['contrast'].values.tolist()}, "
             f"not {contrasts.tolist()}"
         )
-    panels = {"A  before normalization": before}
-    if elsewhere is not None:
-        panels[f"B  {elsewhere_name}"] = elsewhere
-    if after is not None:
-        panels["C  after normalization"] = after
-    figure, columns = _tuning_figure(panels, len(panels) + 1, contrasts, stimuli)
+    given = {
+        "before normalization": before,
+        elsewhere_name: elsewhere,
+        "after normalization": after,
+    }
+    shown = [(name, curves) for name, curves in given.items() if curves is not None]
+    panels = {f"{'ABC'[i]}  {name}": curves for i, (name, curves) in enumerate(shown)}
+    model, last = ("ABCDE"[len(panels) + i] for i in (0, 1))
+    figure, columns = _tuning_figure(panels, len(panels) + 1, contrasts, stimuli, letter=last)
     _reference_panel(contrasts, columns[-1])
-    columns[-1][0].set_title("D  parametric model of V1", loc="left", fontsize=10)
+    columns[-1][0].set_title(f"{model}  parametric model of V1", loc="left", fontsize=10)
     return figure
 
 
@@ -139,7 +150,7 @@ def overview_figure(
 ) -> Figure:
     """What each parameter does: a panel for each, a line for each layer, over a few stimuli.
 
-    Parts of the stimuli begin a new row. All panels but maps have one scale.
+    Parts of the stimuli begin a new row. All panels have one scale, but maps their own.
 
     Parameters
     ----------
@@ -159,8 +170,13 @@ def overview_figure(
         for start in range(0, len(panels), ABREAST):
             rows.append((part if start == 0 else "", panels[start : start + ABREAST]))
     columns = max(len(panels) for _, panels in rows)
-    heights = [ROW * len(rows)] + ([STRIP] if examples else [])
     width = max(2.8 * columns + 0.4, EXAMPLE * len(examples))
+    captions = [_caption(said) for _, said in examples]
+    abreast = max(len(examples), int(width / EXAMPLE))
+    strip_height = (
+        width / abreast + HEADING + LINE * max((c.count("\n") for c in captions), default=0)
+    )
+    heights = [ROW * len(rows)] + ([strip_height] if examples else [])
     whole = Figure(figsize=(width, sum(heights)), layout="constrained")
     figure, *strip = whole.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0]
     grid = figure.add_gridspec(len(rows), columns)
@@ -171,24 +187,28 @@ def overview_figure(
             if name == "position":
                 ((layer, curve),) = curves.items()
                 position_map(curve, ax)
-                ax.set_xlabel(f"{ax.get_xlabel()}\n{layer}", fontsize=9)
+                ax.set_title(layer, fontsize=9)
             else:
                 marginal_curves(curves, ax, colors=colors)
                 drawn.append(ax)
                 if column == 0 or panels[column - 1][0] == "position":
-                    ax.set_ylabel("response - blank\n(share of its largest)")
+                    ax.set_ylabel("response - blank\n(share of its largest)", fontsize=9)
             if column == 0:
                 ax.set_title(part, loc="left", fontsize=10, weight="bold")
     limits = np.array([ax.get_ylim() for ax in drawn]).reshape(-1, 2)
     for ax in drawn:
         ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
     if examples:
-        _example_strip(strip[0], examples)
+        _example_strip(strip[0], [image for image, _ in examples], captions, abreast)
     lines = [
         Line2D([], [], color=color, label=f"{layer} (n = {layers[layer]})")
         for layer, color in colors.items()
     ]
-    figure.legend(handles=lines, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    style: dict[str, Any] = {"handles": lines, "frameon": False}
+    if len(drawn) == 1 < len(figure.axes) and len(layers) <= FEW_LAYERS:
+        drawn[0].legend(**style, loc="lower left", bbox_to_anchor=(-0.1, 1), fontsize=8)
+    elif drawn:
+        figure.legend(**style, loc="outside upper left", ncols=3, fontsize=9)
     return whole
 
 
@@ -200,8 +220,8 @@ def marginal_curves(
 ) -> Axes:
     """Mean response along one parameter, a line and its 95 % band for each layer.
 
-    The dotted line is the response to the blank. Angles go all the way around their circle, if the
-    values do.
+    Of two values that are no angle it is a dot and a bar. The dotted line is the response to the
+    blank. Angles go all the way around their circle, if the values do.
 
     Parameters
     ----------
@@ -211,21 +231,26 @@ def marginal_curves(
     """
     ax = ax or plt.gca()
     first = next(iter(curves.values()))
-    (name,) = first["estimate"].dims
-    period = PARAMETERS[str(name)].period if name in PARAMETERS else None
+    (name,) = map(str, first["estimate"].dims)
+    known = PARAMETERS.get(name.removeprefix(FROM_BEST))
+    period = known.period if known else None
     for index, (layer, curve) in enumerate(curves.items()):
         color = colors[layer] if colors else f"C{index}"
-        values = _around(curve[name].values, period)
-        middle, low, high = (
-            np.resize(curve[column].values, values.size) for column in ("estimate", "low", "high")
-        )
-        ax.fill_between(values, low, high, color=color, alpha=0.2, lw=0)
-        ax.plot(values, middle, color=color, lw=1.6, marker="." if values.size < 15 else "")
+        curve = _all_around(curve, period)
+        values, (middle, low, high) = curve[name].values, (curve[c].values for c in ENDS)
+        if period is None and values.size == 2:
+            aside = min(APART, 0.6 / len(curves)) * (index - (len(curves) - 1) / 2)
+            bars = middle - low, high - middle
+            ax.errorbar([aside, 1 + aside], middle, bars, fmt="o", ms=5, color=color)
+        else:
+            ax.fill_between(values, low, high, color=color, alpha=0.2, lw=0)
+            ax.plot(values, middle, color=color, lw=1.6, marker="." if values.size < 15 else "")
     ax.axhline(0, color="0.3", ls=":", lw=1, zorder=0)
-    _parameter_axis(ax, first[name], period)
+    _parameter_axis(ax, _all_around(first, period)[name], period)
     if not any(np.isfinite(curve["estimate"]).any() for curve in curves.values()):
         middle_of_it: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "center"}
-        ax.text(0.5, 0.6, "no unit's mean differs\nfrom the blank", **middle_of_it, fontsize=8)
+        which = "prefers any" if name.startswith(FROM_BEST) else "differs\nfrom the blank"
+        ax.text(0.5, 0.6, f"no unit's mean {which}", **middle_of_it, fontsize=8)
     if "rgb" in first.coords:
         ax.scatter(
             first[name].values,
@@ -285,7 +310,7 @@ def property_histograms(
 
 
 def position_map(curve: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Mean size of the answer by where the stimulus is; the label says what black is.
+    """Mean size of the answer by where the stimulus is, on a scale of its own.
 
     Parameters
     ----------
@@ -298,13 +323,38 @@ def position_map(curve: xr.Dataset, ax: Axes | None = None) -> Axes:
     style: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": largest or 1}
     if x.size * y.size == size.size:
         order = np.lexsort((curve["x"].values, curve["y"].values))
-        ax.pcolormesh(x, y, size[order].reshape(y.size, x.size), **style)
+        drawn: Any = ax.pcolormesh(x, y, size[order].reshape(y.size, x.size), **style)
     else:
-        ax.scatter(curve["x"], curve["y"], c=size, s=12, **style)
-    ax.tick_params(labelsize=8)
-    label = f"x (degrees); black is {largest:.2g}"
-    ax.set(aspect="equal", xlabel=label, ylabel="y (degrees)")
+        drawn = ax.scatter(curve["x"], curve["y"], c=size, s=12, **style)
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.05, 0, 0.05, 1)))
+    bar.set_label("|response - blank|\n(share of its largest)", fontsize=8)
+    for axes in (ax, bar.ax):
+        axes.tick_params(labelsize=8)
+    ax.set_aspect("equal")
+    ax.set_xlabel("x (degrees)", fontsize=9)
+    ax.set_ylabel("y (degrees)", fontsize=9)
     return ax
+
+
+def few_ticks(values: np.ndarray, *, octaves: bool) -> np.ndarray:
+    """Where an axis has ticks: at the values, if these are few and short to say, or round numbers.
+
+    Parameters
+    ----------
+    values : that were shown, rising.
+    octaves : whether they are shown by their logarithm, but for 0.
+    """
+    if values.size <= MOST_TICKS and np.allclose(values, [float(f"{v:.3g}") for v in values]):
+        return values
+    low, high = values[values > 0][0] if octaves else values[0], values[-1]
+    choices: list[Any] = [MaxNLocator(MOST_TICKS - 1).tick_values(low, high)]
+    if octaves and high >= 5 * low:
+        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+        choices = [np.outer(decades, numbers).ravel() for numbers in ROUND]
+    room = 1e-9 * (high - low)
+    inside = [ticks[(ticks >= low - room) & (ticks <= high + room)] for ticks in choices]
+    ticks = next((ticks for ticks in inside if ticks.size <= MOST_TICKS), inside[-1])
+    return np.append(values[values == 0], ticks) if octaves else ticks
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -356,27 +406,41 @@ def _panels(
     return [(name, curves)]
 
 
-def _around(values: np.ndarray, period: float | None) -> np.ndarray:
-    """Angles that go evenly around a circle with the first again at the end, others as they are."""
-    if period is None or not np.allclose(np.diff(values), period / values.size):
-        return values
-    return np.append(values, values[0] + period)
+def _all_around(curve: xr.Dataset, period: float | None) -> xr.Dataset:
+    """Angles that go evenly around a circle with the first again at the end, others as they are.
+
+    Of an odd number from a unit's best, the last is also before the first, to reach both ends.
+    """
+    name = str(curve["estimate"].dims[-1])
+    values, count = curve[name].values, curve.sizes[name]
+    if period is None or not np.allclose(np.diff(values), period / count):
+        return curve
+    short = name.startswith(FROM_BEST) and values[0] > -period / 2
+    places = np.arange(-1 if short else 0, count + 1)
+    degrees = values[places % count] + period * (places // count)
+    around = curve.isel({name: places % count})
+    return around.assign_coords({name: (name, degrees, curve[name].attrs)})
 
 
 def _parameter_axis(ax: Axes, values: xr.DataArray, period: float | None) -> None:
-    """The axis of a parameter: quarters of a circle, octaves, or as it is, at values shown."""
+    """The axis of a parameter: quarters of a circle, octaves, or as it is."""
     name, shown = str(values.name), values.values
-    units = UNITS.get(values.attrs.get("units", "1"), values.attrs.get("units"))
+    percent = name.endswith("contrast")
+    units = "%" if percent else UNITS.get(values.attrs.get("units", "1"), values.attrs.get("units"))
     label = "rank of the stimulus for the unit" if name == "rank" else name.replace("_", " ")
-    ax.set_xlabel(f"{label} ({units})" if units else label)
+    if name.startswith(FROM_BEST):
+        label, units = f"degrees from preferred {name.removeprefix(FROM_BEST)}", ""
+    ax.set_xlabel(f"{label} ({units})" if units else label, fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8)
     if period:
-        ends, quarter = _around(shown, period)[[0, -1]], period / 4
-        low, high = np.floor(ends[0] / quarter), np.ceil(ends[1] / quarter)
-        ax.set_xticks(np.arange(low, high + 1) * quarter)
+        if name.startswith(FROM_BEST):
+            ax.set_xlim(-period / 2, period / 2)
+            shown = np.array(ax.get_xlim())
+        low, high = np.floor(4 * shown[0] / period), np.ceil(4 * shown[-1] / period)
+        ax.set_xticks(np.arange(low, high + 1) * period / 4)
         return
-    if _in_octaves(name):
+    if shown.size > 2 and _in_octaves(name):
         positive = shown[shown > 0]
         if positive.size == shown.size:
             ax.set_xscale("log")
@@ -384,8 +448,13 @@ def _parameter_axis(ax: Axes, values: xr.DataArray, period: float | None) -> Non
             ax.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
     if name == "rank":
         ax.set_xlim(1, shown[-1])
-    ticks = shown[np.linspace(0, shown.size - 1, min(shown.size, MOST_TICKS)).astype(int)]
-    ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    ticks = shown if shown.size == 2 else few_ticks(shown, octaves=_in_octaves(name))
+    words = [
+        MEANINGS.get((name, float(tick)), f"{tick * (100 if percent else 1):.3g}") for tick in ticks
+    ]
+    ax.set_xticks(range(2) if shown.size == 2 else ticks, words)
+    if shown.size == 2:
+        ax.set_xlim(-0.6, 1.6)
     ax.minorticks_off()
 
 
@@ -400,20 +469,31 @@ def _in_octaves(name: str) -> bool:
     )
 
 
-def _example_strip(figure: SubFigure, examples: Sequence[tuple[np.ndarray, str]]) -> None:
-    abreast = max(len(examples), int(figure.bbox.width / figure.dpi / EXAMPLE))
-    for index, (image, caption) in enumerate(examples):
+def _caption(said: str) -> str:
+    """In short lines, with a number and its units in one."""
+    together = re.sub(r"(?<=\d) ", "\N{NO-BREAK SPACE}", said)
+    return "\n".join(textwrap.fill(line, CAPTION) for line in together.splitlines())
+
+
+def _example_strip(
+    figure: SubFigure, images: Sequence[np.ndarray], captions: Sequence[str], abreast: int
+) -> None:
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         ax = figure.add_subplot(1, abreast, index + 1)
         ax.imshow(image, cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[], anchor="N")
-        wrapped = [textwrap.fill(line, CAPTION) for line in caption.splitlines()]
-        ax.set_xlabel("\n".join(wrapped), fontsize=7, parse_math=False)
+        ax.set_xlabel(caption, fontsize=7, parse_math=False)
         if index == 0:
-            ax.set_title("a few of the stimuli", loc="left", fontsize=9).set_in_layout(False)
+            ax.set_title("a few of the stimuli", loc="left", fontsize=9)
 
 
 def _tuning_figure(
-    panels: Mapping[str, xr.DataArray], count: int, contrasts: np.ndarray, stimuli: np.ndarray
+    panels: Mapping[str, xr.DataArray],
+    count: int,
+    contrasts: np.ndarray,
+    stimuli: np.ndarray,
+    *,
+    letter: str = "",
 ) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     """Columns of raw over normalized curves, the first ones drawn, above the row of stimuli."""
     figure = Figure(figsize=(max(2.75 * count, 8.2), 7.4), layout="constrained")
@@ -430,7 +510,7 @@ def _tuning_figure(
         normalized.set_ylim(0, 1.05)
     columns[0][0].set_ylabel("mean response")
     columns[0][1].set_ylabel("mean response / peak")
-    _stimulus_strip(figure, rows[2, :], contrasts, stimuli)
+    _stimulus_strip(figure, rows[2, :], contrasts, stimuli, letter)
     return figure, columns
 
 
@@ -446,7 +526,8 @@ def _reference_panel(contrasts: np.ndarray, axes: tuple[Axes, Axes]) -> None:
         label = f"marmoset, 200 ms, {name} contrast"
         axes[1].plot(degrees, narrow / narrow.max(), "k", ls=style, lw=0.9, label=label)
     spread = (CAT_HALF_WIDTH - CAT_HALF_WIDTH_SD, CAT_HALF_WIDTH + CAT_HALF_WIDTH_SD)
-    axes[1].plot(spread, (0.5, 0.5), "k", lw=3, alpha=0.4, solid_capstyle="butt", label="cat cells")
+    bar: dict[str, Any] = {"lw": 3, "alpha": 0.4, "solid_capstyle": "butt"}
+    axes[1].plot(spread, (0.5, 0.5), "k", **bar, label="cat: mean \N{PLUS-MINUS SIGN} s.d.")
     axes[1].legend(fontsize=7, frameon=False, loc="upper left", borderaxespad=0, handlelength=1.6)
     axes[1].set_ylim(0, 1.45)
     axes[1].set_yticks((0, 0.5, 1))
@@ -457,7 +538,7 @@ def _reference_panel(contrasts: np.ndarray, axes: tuple[Axes, Axes]) -> None:
 
 
 def _stimulus_strip(
-    figure: Figure, place: SubplotSpec, contrasts: np.ndarray, stimuli: np.ndarray
+    figure: Figure, place: SubplotSpec, contrasts: np.ndarray, stimuli: np.ndarray, letter: str
 ) -> None:
     """The stimuli in a row, each framed in its contrast's color: the legend of the curves."""
     strip = place.subgridspec(1, len(contrasts))
@@ -467,11 +548,11 @@ def _stimulus_strip(
         ax.set(xticks=[], yticks=[], xlabel=f"{contrast:.0%}")
         ax.spines[:].set(color=color, linewidth=4)
         if index == 0:
-            ax.set_title("E", loc="left", fontsize=10)
+            ax.set_title(letter or " ", loc="left", fontsize=10)
             label = ax.annotate(
                 "contrast, and the color of its curve",
                 (0, 1),
-                xytext=(14, 6),
+                xytext=(14 if letter else 0, 6),
                 xycoords="axes fraction",
                 textcoords="offset points",
                 fontsize=10,

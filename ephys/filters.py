@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import maximum_filter
 
 from ephys.display import RGB_TO_LMS
+from ephys.rounding import SHARE
 
 Weights = np.ndarray | xr.DataArray
 
@@ -149,7 +150,8 @@ def cone_weights(weights: Weights, *, rgb_to_lms: ArrayLike = RGB_TO_LMS) -> xr.
     of cone alone sees, per cone contrast. They are divided by the sum of their magnitudes. L and M
     of opposite sign make a unit cone-opponent, which so is a filter that weights red, green and
     blue alike (0.54, -0.32, 0.14): it does not weight them as luminance does. The largest weight is
-    positive, as in :func:`ephys.cones.cone_weights`, so an ON and an OFF cell are the same.
+    positive, and of equally large ones the first, as in :func:`ephys.cones.cone_weights`, so an ON
+    and an OFF cell are the same.
 
     Parameters
     ----------
@@ -169,8 +171,10 @@ def cone_weights(weights: Weights, *, rgb_to_lms: ArrayLike = RGB_TO_LMS) -> xr.
     matrix = _cone_matrix(rgb_to_lms)
     color = main_component(weights)["color"]
     gains = color.values @ (np.linalg.inv(matrix) * matrix.sum(1))  # (unit, cone)
-    largest = np.take_along_axis(gains, abs(gains).argmax(1)[:, None], axis=1)
-    values = gains * np.sign(largest) / abs(gains).sum(1, keepdims=True)
+    sizes = abs(gains)
+    first = (sizes >= (1 - SHARE) * sizes.max(1, keepdims=True)).argmax(1)[:, None]
+    sign = np.sign(np.take_along_axis(gains, first, axis=1))
+    values = gains * sign / sizes.sum(1, keepdims=True)
     units = {**_unit_coordinates(color), "cone": ["L", "M", "S"]}
     return _labeled(values, units, "cone weight", "1", ("cone",))
 
@@ -270,7 +274,7 @@ def preferred_spatial_frequency(weights: Weights, *, pixels_per_degree: float) -
     Returns
     -------
     (unit,), cycles per degree, from 0, of a filter that answers a uniform field most, to the
-    Nyquist limit.
+    Nyquist limit; NaN for a filter that answers all gratings alike, as one of a single pixel does.
 
     Raises
     ------
@@ -300,7 +304,8 @@ def grating_amplitude(
     Parameters
     ----------
     weights : (unit, channel, y, x).
-    spatial_frequency : cycles per degree, (spatial_frequency,).
+    spatial_frequency : cycles per degree, (spatial_frequency,), 0 to the Nyquist limit, half the
+        ``pixels_per_degree``.
     orientation : of the bars, degrees counter-clockwise from horizontal, (orientation,).
     pixels_per_degree : visual scale of the images that the layer sees.
 
@@ -310,11 +315,17 @@ def grating_amplitude(
 
     Raises
     ------
-    ValueError : for a scale that is not above 0.
+    ValueError : for a scale that is not above 0, and frequencies that its pixels do not show.
     """
     _check_scale(pixels_per_degree)
     filters, units = _filters(weights)
     frequencies = np.atleast_1d(np.asarray(spatial_frequency, float))
+    limit = pixels_per_degree / 2
+    if (beyond := ~((frequencies >= 0) & (frequencies <= limit * (1 + _ROUNDING)))).any():
+        raise ValueError(
+            f"spatial_frequency={frequencies[beyond][0]:g} is not from 0 to {limit:g}, the Nyquist "
+            f"limit at pixels_per_degree={pixels_per_degree:g}; leave it out"
+        )
     angles = np.atleast_1d(np.asarray(orientation, float))
     power = _power(filters, frequencies / pixels_per_degree, np.deg2rad(angles))
     dims = ("spatial_frequency", "orientation")
@@ -338,9 +349,16 @@ def along_color(weights: Weights, rgb: ArrayLike) -> xr.DataArray:
     Returns
     -------
     (unit, channel, y, x) of one channel.
+
+    Raises
+    ------
+    ValueError : for a color that is not three numbers.
     """
     filters, units = _filters(weights, color=True)
-    met = np.einsum("ucyx,c->uyx", filters, np.asarray(rgb, float))[:, None]
+    color = np.asarray(rgb, float)
+    if color.shape != (3,):
+        raise ValueError(f"rgb of shape {color.shape}; give three numbers: red, green and blue")
+    met = np.einsum("ucyx,c->uyx", filters, color)[:, None]
     return _labeled(met, units, "weight", "1", _DIMS[1:])
 
 
@@ -448,6 +466,8 @@ def _best_frequency(filters: np.ndarray) -> np.ndarray:
     nodes = 4 * max(filters.shape[2:])
     half, whole = np.arange(nodes // 2 + 1) / nodes, np.arange(-nodes // 2, nodes // 2 + 1) / nodes
     power = _power_at(filters, half[None, None], whole[None, None])[:, 0]  # (unit, y, x)
+    most = power.max((1, 2))
+    flat = most - np.where(power < 0, most[:, None, None], power).min((1, 2)) <= _ROUNDING * most
     peaks = np.where(power == maximum_filter(power, size=(1, 3, 3)), power, -1)
     places = np.argsort(-peaks.reshape(len(filters), -1), axis=1)[:, :_PEAKS, None]
     across, down = half[places % half.size], whole[places // half.size]  # (unit, peak, 1)
@@ -460,7 +480,7 @@ def _best_frequency(filters: np.ndarray) -> np.ndarray:
         down = np.take_along_axis(along_y, best // around.size, axis=-1)
     highest = power.max(-1).argmax(-1)[:, None]
     frequency = np.take_along_axis(np.hypot(across, down)[..., 0], highest, axis=1)[:, 0]
-    return np.where(filters.any((1, 2, 3)), frequency, np.nan)
+    return np.where(flat, np.nan, frequency)
 
 
 def _power_at(filters: np.ndarray, along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:

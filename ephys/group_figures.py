@@ -446,7 +446,7 @@ def _rings(axes: Sequence[Any], largest: float, whole: bool) -> None:
     rings = [ring for ring in ticks if 0 < ring <= largest] or [largest]
     for index, ax in enumerate(axes):
         ax.set_ylim(0, 1.04 * largest)
-        ax.set_yticks(rings, [f"{ring:.2g}" if index == 0 else "" for ring in rings], fontsize=7)
+        ax.set_yticks(rings, [f"{ring:g}" if index == 0 else "" for ring in rings], fontsize=7)
         ax.yaxis.set_zorder(3)
 
 

@@ -5,11 +5,11 @@ where groups are asked for. Units that are not all channels of a layer, in order
 channel: ``contiguous(64, 8)[responses.channel]``.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import cut_tree, linkage
@@ -19,6 +19,7 @@ from ephys.similarity import checked
 
 Linkage = Literal["average", "complete", "ward"]
 CLUSTERED_ON = "clustered_on"  # attribute of labels: fingerprint of the similarity that made them
+SAME = 1e-5  # fingerprints this close are of one similarity: of float32, or of another gain, too
 
 
 def contiguous(count: int, size: int) -> xr.DataArray:
@@ -76,9 +77,10 @@ def declared(count: int, units: Mapping[str, Iterable[int]]) -> xr.DataArray:
     for name, members in units.items():
         if not name:
             raise ValueError("the empty word is for units in no group; name the group")
-        for unit in map(int, members):
-            if not 0 <= unit < count:
-                raise ValueError(f"group {name!r}: unit {unit} is not one of 0 to {count - 1}")
+        for member in members:
+            if member not in range(count):
+                raise ValueError(f"group {name!r}: unit {member} is not one of 0 to {count - 1}")
+            unit = int(member)
             if words[unit]:
                 raise ValueError(f"unit {unit} is in {words[unit]!r} and in {name!r}; choose one")
             words[unit] = name
@@ -89,7 +91,8 @@ def clustered(similarity: xr.DataArray, count: int, method: Linkage = "average")
     """Groups of alike units, by hierarchical clustering of the distances of :mod:`.similarity`.
 
     Groups that were made of alike units *are* of alike units, and a test of that says nothing: on
-    the same similarity ``grouping_test`` gives no p. Nor is there a fair one on what goes with it,
+    the same similarity, as far as it is of the same units in the same order, ``grouping_test``
+    gives no p, and on any other it warns. Nor is there a fair one on what goes with it,
     the correlation of responses beside the cosine of filters. Cluster on one property and test
     another that could have gone its own way, or cluster on half of the stimuli and test, of other
     units or trainings, on the other half.
@@ -130,15 +133,18 @@ def numbered(groups: ArrayLike | xr.DataArray, count: int) -> np.ndarray:
 
     Raises
     ------
-    ValueError : if there is not one for each of ``count`` units, one is NaN, or there are fewer
-        than two groups, or none has two units.
+    ValueError : if there is not one for each of ``count`` units, one is missing (NaN, None), or
+        there are fewer than two groups, or none has two units.
     """
     labels = np.asarray(groups)
     if labels.shape != (count,):
         raise ValueError(f"groups are of shape {labels.shape}; give one for each of {count} units")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        unit = int(np.isnan(labels).argmax())
-        raise ValueError(f"groups: that of unit {unit} is NaN; leave the unit out, or name it")
+    each = np.asarray(groups, dtype=object)  # among words NaN would become one
+    if (missing := pd.isnull(each)).any():
+        unit = int(missing.argmax())
+        raise ValueError(
+            f"groups: that of unit {unit} is {each[unit]}; name it, or give '' to leave it out"
+        )
     if labels.dtype.kind not in "fiub":
         labels = labels.astype(str)
     names, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
@@ -151,9 +157,15 @@ def numbered(groups: ArrayLike | xr.DataArray, count: int) -> np.ndarray:
     return numbers
 
 
-def fingerprint(matrix: np.ndarray) -> str:
-    """By which a similarity knows the groups that were made from it."""
-    return hashlib.sha256(np.ascontiguousarray(matrix).tobytes()).hexdigest()
+def fingerprint(matrix: np.ndarray) -> float:
+    """By which a similarity knows the groups that were made from it.
+
+    A sum of random signs over all pairs, weighted by how far these are apart: of two different ones
+    it is as good as never the same; rounding hardly changes it, and the unit of distances does not.
+    """
+    signs = 2 * np.random.default_rng(0).integers(2, size=matrix.shape, dtype=np.int8) - 1
+    apart = np.nan_to_num(1 - matrix)
+    return float(len(matrix) * (signs * apart).sum() / (apart.sum() or 1))
 
 
 def _labels(labels: np.ndarray) -> xr.DataArray:

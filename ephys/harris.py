@@ -24,7 +24,7 @@ def harris_classes(
     *,
     baseline: str = "black",
     margin: float | None = None,
-    rectified: Collection[str] = ("grating",),
+    rectified: str | Collection[str] = ("grating",),
 ) -> xr.Dataset:
     """Spectrally, spatially and double opponent, as Harris, Mihai & Hare classify units.
 
@@ -38,9 +38,9 @@ def harris_classes(
     baseline : the uniform field that responses are compared with: "black", as theirs, "grey", the
         background, or "white".
     margin : None for their rule, else as in :func:`spectral_opponency`.
-    rectified : the parts, "hue" and "grating", of which responses and baseline are rectified first,
-        as after a ReLU. They take hues before it and gratings after it; () takes both as recorded,
-        and of a layer that was recorded after its ReLU all is the same.
+    rectified : the part, or parts, of "hue" and "grating", of which responses and baseline are
+        rectified first, as after a ReLU. They take hues before it and gratings after it; () takes
+        both as recorded, and of a layer that was recorded after its ReLU all is the same.
 
     Returns
     -------
@@ -58,7 +58,8 @@ def harris_classes(
     Harris, Mihai & Hare (2019), SVRHM workshop at NeurIPS, arXiv:1910.11086;
     github.com/ecs-vlc/opponency.
     """
-    if unknown := set(rectified) - {"hue", "grating"}:
+    rectified = {rectified} if isinstance(rectified, str) else set(rectified)
+    if unknown := rectified - {"hue", "grating"}:
         raise ValueError(f"rectified={sorted(unknown)} are no parts; there are hue and grating")
     level = _baseline(responses, baseline)
     found = {}

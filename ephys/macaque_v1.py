@@ -334,7 +334,7 @@ def _table(responses: xr.Dataset, part: str, *axes: str) -> xr.DataArray:
     """``(*axes, phase, unit)``, axes in the order in which its authors look for the largest."""
     table = grid(_part(responses, part), *axes, "phase")
     check_circle(table["theta"], 180.0)
-    check_circle(table["phase"], 360.0, least=2 if part == "receptive_field" else 3)
+    check_circle(table["phase"], 360.0, least=2 if part == "receptive_field" else 4)
     return table
 
 

@@ -23,14 +23,15 @@ cross_orientation *     contrast and mask_contrast of plaids at  cross_orientati
 azimuth, hue *          azimuth in DKL space, or hue in HSL or   resultant_azimuth or resultant_hue,
                         HSV, of uniform fields                   hue_half_width, hue_selectivity
 cone_weights *          ``part`` and the cones that see it, of   cone_weight_l, _m and _s,
-                        gratings; at most orientation, spatial   cone_magnitude_l, _m and _s
-                        frequency and phase besides
+                        gratings; at most orientation, spatial   cone_magnitude_l, _m and _s,
+                        frequency and phase besides              chromatic_energy
 isoluminant_frequency * ``part``, the axis of DKL space; as      sensitivity_ratio,
                         cone_weights, and spatial frequency      friedman_color_index,
                                                                  rafegas_color_index, color_class,
-                                                                 opponency_class, color_axis, and of
-                                                                 color and luminance the band and
-                                                                 the preferred frequency
+                                                                 opponency_class, color_axis,
+                                                                 chromatic_energy, and the band and
+                                                                 the preferred frequency of color
+                                                                 and of luminance
 opponency               ``part``: hues, gratings and baselines   spectral_opponency,
                         of Harris et al.                         spatial_opponency, harris_class,
                                                                  the same by a margin, those of hue
@@ -44,7 +45,7 @@ and of gratings the parameters of the largest mean response in the whole table, 
 others are measured: ``preferred_orientation``, ``preferred_diameter``, ... What is measured along
 has four values or more. Gratings that vary in spatial frequency and in orientation or direction
 are of both kinds; of those that vary in contrast or diameter too, only that is measured. Functions
-are fitted (:mod:`ephys.curve_fits`) where there are more points than parameters.
+are fitted (:mod:`ephys.curve_fits`) where there are at least two points more than parameters.
 
 Responses are means over phases and frames (F0), which of a linear unit are nothing: record it after
 its rectification. Measures of the kinds with * are of the response above the blank, as
@@ -64,7 +65,8 @@ end at a bound, a quarter of a check.
 
 What differs by no more than rounding does not differ: a mean that is as near to the blank's is the
 blank's, and a curve that varies as little is flat. Without that, the mean over phases of a linear
-unit, which is 0, would be tuned by its rounding.
+unit, which is 0, would be tuned by its rounding. Nor does a unit prefer one of two opposite
+directions that it answers alike.
 """
 
 import math
@@ -81,14 +83,12 @@ from ephys.check_maps import FAMILIES as NOISES
 from ephys.check_maps import check_maps, drawn_at
 from ephys.cones import cone_weights, laid_out
 from ephys.fits import fit_gabor, fit_gaussian
-from ephys.modulation import f1_f0, simple_or_complex
+from ephys.modulation import check_cycle, f1_f0, simple_or_complex
 from ephys.responses import blocks, stimulus_origins
+from ephys.rounding import unit_rounding
 from ephys.selectivity import dsi, gdsi, gosi, lifetime_sparseness, orthogonal_ratio, osi
-from ephys.tuning import check_circle, half_width, preferred, tuning_curve
+from ephys.tuning import half_width, preferred, tuning_curve
 
-# Of the largest response of a unit: a thousand units in the last place of float32, by which the
-# recorder too lets answers differ.
-ROUNDING = 1000 * float(np.finfo(np.float32).eps)
 RAW, ABOVE_BLANK = "raw", "above blank"
 PERIODS = {"orientation": 180.0, "direction": 360.0, "azimuth": 360.0, "hue": 360.0}
 # Preferred by what exceeds the blank.
@@ -231,6 +231,9 @@ def _of_direction(responses: xr.Dataset) -> Measures:
         **_modulation(responses, "time", 1 / frequency_hz if frequency_hz else np.inf),
         **_fitted("von_mises", two_lobes, curve, 5, period=360.0),
     }
+    if "von_mises_preferred" in found:
+        told = _tells_direction(curve, responses)
+        found["von_mises_preferred"] = found["von_mises_preferred"].where(told)
     return _preferred(responses) | _described(found, RAW)
 
 
@@ -279,7 +282,7 @@ def _of_surround(responses: xr.Dataset) -> Measures:
     found = {"iso_minus_cross": suppression.iso_minus_cross(suppressed)}
     for name, angle in {"iso": 0.0, "cross": 90.0}.items():
         at = _at_angle(suppressed, angle)
-        long_name = f"suppression by a {name}-oriented surround"
+        long_name = f"suppression by the {name}-oriented surround"
         found[f"surround_suppression_{name}"] = at.assign_attrs(long_name=long_name)
     center = responses.isel(stimulus=responses["part"].values == "center")
     return _preferred(center) | _described(found, ABOVE_BLANK)
@@ -338,6 +341,7 @@ def _of_cone_weights(responses: xr.Dataset) -> Measures:
     }
     for name, values in found.items():
         values.attrs["long_name"] = values.attrs["long_name"].replace("cone", name[-1].upper(), 1)
+    found["chromatic_energy"] = opponency.chromatic_energy(weights["weight"])
     return _described(found, ABOVE_BLANK)
 
 
@@ -358,6 +362,7 @@ def _of_isoluminant_frequency(responses: xr.Dataset) -> Measures:
         "friedman_color_index": color.friedman_color_index(shown[0].max("part"), shown[1]),
         "color_class": opponency.color_class(best, white),
         "opponency_class": opponency.single_or_double_opponent(best, white, band, weights),
+        "chromatic_energy": opponency.chromatic_energy(weights),
         "color_axis": axis,
     }
     for name, curve in {"color": hued, "luminance": grey}.items():
@@ -472,12 +477,9 @@ def _measured(responses: xr.Dataset, names: list[str]) -> xr.Dataset:
 
 
 def _measures(kind: Kind, responses: xr.Dataset) -> Measures:
-    share = max(ROUNDING, float(responses.attrs.get("error", 0)))
     blank = responses["blank"].reset_coords(drop=True)
-    largest = abs(responses["response"].reset_coords(drop=True)).max("stimulus")
-    rounding = share * np.maximum(largest, abs(blank))
     of_units = [name for name, c in responses.coords.items() if c.dims == ("unit",)]
-    plain = responses.drop_vars(of_units).assign(blank=blank, rounding=rounding)
+    plain = responses.drop_vars(of_units).assign(blank=blank, rounding=unit_rounding(responses))
     x, y = stimulus_origins(responses)
     return kind.measure(plain.assign(origin_x=("unit", x), origin_y=("unit", y)))
 
@@ -530,19 +532,33 @@ def _preferred(responses: xr.Dataset) -> Measures:
         curve, baseline = _curve(responses, name), RAW
         if name in ABOVE:
             curve, baseline = _above_blank(curve, responses), ABOVE_BLANK
-        about = {"long_name": f"preferred {name.replace('_', ' ')}"}
+        about = {"long_name": f"preferred {name.replace('_', ' ')}, of the mean over phases"}
         best = preferred(curve, name).where(curve.max(name) > 0).assign_attrs(about)
         if name in PERIODS:
             best.attrs["period"] = PERIODS[name]
+        if name == "direction":
+            best = best.where(_tells_direction(curve, responses))
         found |= _described({f"preferred_{name}": best}, baseline)
     return found
 
 
+def _tells_direction(curve: xr.DataArray, responses: xr.Dataset) -> xr.DataArray:
+    """Whether the opposite of the preferred direction, if shown, is answered less."""
+    angles, peak = curve["direction"].values, curve.max("direction")
+    opposite = np.isclose((angles[:, None] - angles) % 360, 180)
+    of_all = curve.rename(direction="opposite").where(
+        xr.DataArray(opposite, dims=["direction", "opposite"])
+    )
+    of_peak = of_all.max("opposite").where(curve == peak).max("direction")
+    return ~(peak - of_peak <= responses["rounding"])
+
+
 def _modulation(responses: xr.Dataset, dim: str, period: float) -> Measures:
-    """F1/F0 at the preferred grating, where one cycle was shown in three steps or more."""
-    steps = xr.DataArray(np.unique(responses[dim].values), name=dim)
+    """F1/F0 at the preferred grating, where one cycle was shown in four steps or more."""
+    if dim not in responses.coords:
+        return {}
     try:
-        check_circle(steps.rename({steps.dims[0]: dim}), period)
+        check_cycle(xr.DataArray(np.unique(responses[dim].values), name=dim), period)
     except ValueError:
         return {}
     ratio = f1_f0(_curve(responses, dim), dim, period=period)
@@ -559,9 +575,10 @@ def _fitted(
 ) -> Measures:
     """A fit's measures, by the name of the function, and flags as numbers.
 
-    None of no more points than parameters, through which the function goes whatever they are.
+    None of fewer than two points more than parameters: through as many it goes whatever they are,
+    and one more says next to nothing of how well it describes them.
     """
-    if math.prod(size for name, size in curve.sizes.items() if name != "unit") <= parameters:
+    if math.prod(size for name, size in curve.sizes.items() if name != "unit") < parameters + 2:
         return {}
     fit, found = fit_to(curve), Measures()
     for name, values in fit.drop_vars("sse", errors="ignore").data_vars.items():

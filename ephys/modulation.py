@@ -29,9 +29,10 @@ def f1_f0(
 
     Parameters
     ----------
-    curve : responses of at least 0, with ``dim`` evenly once around the circle, three times or
+    curve : responses of at least 0, with ``dim`` evenly once around the circle in four values or
         more: ``tuning_curve(responses, "phase")``, or ``tuning_curve(responses, "time")`` of
-        gratings that drift.
+        gratings that drift. With three, what a complex cell does at twice the frequency of the
+        stimulus would look like F1.
     period : of ``dim``: 360 degrees of phase, or one over the temporal frequency.
     blank : response to the mean luminance, ``curve["blank"]``, to be subtracted from the mean, as
         is done where cells fire spontaneously; by default nothing is.
@@ -44,7 +45,7 @@ def f1_f0(
 
     Raises
     ------
-    ValueError : if ``dim`` does not go evenly around the circle, or in fewer than three values.
+    ValueError : if ``dim`` does not go evenly around the circle, or in fewer than four values.
 
     References
     ----------
@@ -132,7 +133,7 @@ def larger_component(
     Cavanaugh, Bair & Movshon (2002), Journal of Neurophysiology 88:2530. Marques, Schrimpf &
     DiCarlo (2021), bioRxiv 2021.03.01.433495.
     """
-    _check(curves[dim], period)
+    check_cycle(curves[dim], period)
     larger, component = blockwise(
         _larger_component,
         curves,
@@ -144,11 +145,20 @@ def larger_component(
     return larger.assign_coords(component=component.variable).assign_attrs(curves.attrs)
 
 
+def check_cycle(axis: xr.DataArray, period: float) -> None:
+    """Refuse, with a ValueError, phases or times that do not show the modulation of a response.
+
+    That is, fewer than four, or others than evenly around one cycle.
+    """
+    unit = "degrees" if axis.name != "time" else "seconds"
+    check_circle(axis, period, least=4, unit=unit)
+
+
 def _harmonics(
     curve: xr.DataArray, dim: str, period: float
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """F0, F1 and the smallest response."""
-    _check(curve[dim], period)
+    check_cycle(curve[dim], period)
     f0, f1, lowest = blockwise(
         _mean_amplitude_and_lowest,
         curve,
@@ -157,11 +167,6 @@ def _harmonics(
         dtypes=[float, float, float],
     )
     return f0, f1, lowest
-
-
-def _check(axis: xr.DataArray, period: float) -> None:
-    unit = "degrees" if axis.name != "time" else "seconds"
-    check_circle(axis, period, unit=unit)
 
 
 def _mean_amplitude_and_lowest(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ def correct(
     Raises
     ------
     ValueError : for a p that is not between 0 and 1.
-    KeyError : for another method.
+    KeyError : for another method, or a dimension that p has not.
 
     References
     ----------
@@ -44,13 +44,21 @@ def correct(
     the Royal Statistical Society B 57:289; Benjamini & Yekutieli (2001), Annals of Statistics
     29:1165: dependence.
     """
-    if method not in ADJUSTMENTS:
-        raise KeyError(f"method={method!r} is none of {', '.join(ADJUSTMENTS)}")
+    check_method(method)
     asked = p.dims if dim is None else [dim] if isinstance(dim, str) else dim
     dims = [str(name) for name in asked]
+    for name in dims:
+        if name not in p.dims:
+            raise KeyError(f"dim={name!r} is none of p, which has {', '.join(map(str, p.dims))}")
     kwargs = {"method": method, "axes": len(dims)}
     adjusted: xr.DataArray = blockwise(_adjusted, p, core=[dims], out=[dims], kwargs=kwargs)
     return adjusted.transpose(*p.dims)
+
+
+def check_method(method: str, name: str = "method") -> None:
+    """Refuse, with a KeyError, another method, by the name that the caller has for it."""
+    if method not in ADJUSTMENTS:
+        raise KeyError(f"{name}={method!r} is none of {', '.join(ADJUSTMENTS)}")
 
 
 def _adjusted(p: np.ndarray, *, method: Method, axes: int) -> np.ndarray:

@@ -7,7 +7,7 @@ alike, which in its own terms is blind to color, answers isoluminant gratings: r
 third of the luminance of green, and blue a tenth. Its sensitivity ratio is 2.16
 (:func:`linear_ratio`), and its L and M weights have opposite signs, so it is called
 color-preferring and opponent. What lies near it is no sign of color vision:
-:func:`ephys.filters.chromatic_energy` tells such filters.
+:func:`chromatic_energy`, 0 for it, tells such units.
 """
 
 import numpy as np
@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from ephys.cones import AXES, cone_contrasts, first_harmonic, laid_out
+from ephys.display import RGB_TO_LMS, WHITE_LMS
 from ephys.tuning import blockwise
 
 COLOR_CLASSES = ("luminance-preferring", "color-luminance", "color-preferring")
@@ -108,7 +109,11 @@ def linear_ratio(weights: ArrayLike) -> np.ndarray:
 
     Returns
     -------
-    (...); NaN for weights that are NaN or add up to 0, of which no luminance is seen.
+    (...); NaN for weights that are NaN or add up to 0 but for rounding: they see no luminance.
+
+    Raises
+    ------
+    ValueError : for another number of cones than three.
 
     Examples
     --------
@@ -117,11 +122,38 @@ def linear_ratio(weights: ArrayLike) -> np.ndarray:
     >>> linear_ratio(alike).round(2)
     array([2.16])
     """
+    cones = np.asarray(weights, float)
+    if cones.shape[-1:] != (3,):
+        raise ValueError(f"weights of shape {cones.shape}; the last axis is of L, M and S, so 3")
     axes = np.array([axis.contrasts for axis in AXES["dkl"].values()])
-    answers = np.abs(np.asarray(weights, float) @ axes.T) / _root_mean_square(axes)
+    answers = np.abs(cones @ axes.T) / _root_mean_square(axes)
     color, luminance = answers[..., :-1].max(-1), answers[..., -1]
-    some = luminance > 0
+    some = luminance > 8 * np.finfo(float).eps * np.abs(cones).sum(-1)
     return np.divide(color, luminance, out=np.full(luminance.shape, np.nan), where=some)
+
+
+def chromatic_energy(weights: xr.DataArray) -> xr.DataArray:
+    r"""Share of a unit's weights of red, green and blue that is left once their mean is removed.
+
+    .. math:: \sum_j (r_j - \bar r)^2 \Big/ \sum_j r_j^2, \quad
+        r_j = \sum_c w_c \frac{M_{cj}}{\sum_k M_{ck}}
+
+    with M from the rgb of the display to cone excitations: what red, green and blue each add to
+    the response of a linear unit whose cones have these weights. 0 for a unit that weights pixels
+    alike, which is blind to color in its own terms, and 1 for one that is blind to grey. For a
+    filter of one spatial profile it is :func:`ephys.filters.chromatic_energy`.
+
+    Parameters
+    ----------
+    weights : (..., cone) of L, M and S, of :func:`ephys.cones.cone_weights`; their sum of
+        magnitudes does not matter.
+
+    Returns
+    -------
+    (...), 0 to 1; NaN for weights that are NaN, as those of complex cells are, or all 0.
+    """
+    share: xr.DataArray = blockwise(_chromatic_energy, weights, core=[["cone"]])
+    return share.assign_attrs(long_name="chromatic energy", units="1")
 
 
 def color_class(
@@ -129,8 +161,9 @@ def color_class(
 ) -> xr.DataArray:
     """``"luminance-preferring"``, ``"color-luminance"`` or ``"color-preferring"``, else ``""``.
 
-    By the ratio of the two sensitivities: below ``low``, from it to ``high``, and above that. A
-    filter that weights red, green and blue alike has 2.16, see above.
+    By the ratio of the two sensitivities: below ``low``, from it to ``high``, and above that;
+    ``""`` of a unit that answers neither, or of which one is missing. A filter that weights red,
+    green and blue alike has 2.16, see above.
 
     Parameters
     ----------
@@ -167,8 +200,9 @@ def single_or_double_opponent(
     A cell is opponent that answers color, with a ratio of sensitivities of ``low`` or more, and
     that has cone weights of opposite signs. It is single-opponent if low spatial frequencies of
     color pass, double-opponent if they do not. Where the weights are not known, as those of complex
-    cells are not, their signs are not asked for. A filter that weights red, green and blue alike is
-    opponent, see above.
+    cells are not, their signs are not asked for. ``""`` is said of a unit that answers neither
+    color nor luminance, or of which one is missing, and of an opponent one without a band. A filter
+    that weights red, green and blue alike is opponent, see above.
 
     Parameters
     ----------
@@ -205,6 +239,15 @@ def single_or_double_opponent(
     return named
 
 
+def _chromatic_energy(weights: np.ndarray) -> np.ndarray:
+    """Kernel of ``chromatic_energy``: (..., cone) to (...)."""
+    pixels = np.einsum("...c,cj->...j", weights, RGB_TO_LMS / WHITE_LMS[:, None])
+    opponent = pixels - pixels.mean(-1, keepdims=True)
+    energy = (pixels**2).sum(-1)
+    nothing = np.full(energy.shape, np.nan)
+    return np.divide((opponent**2).sum(-1), energy, out=nothing, where=energy > 0)
+
+
 def _root_mean_square(contrasts: np.ndarray) -> np.ndarray:
     """Of the cones that see an axis: (part, cone) to (part)."""
     return np.sqrt((contrasts**2).sum(1) / (contrasts != 0).sum(1))
@@ -236,9 +279,9 @@ def _best_axis(curves: np.ndarray, *, names: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _sensitivities(color: np.ndarray, luminance: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Both, of at least 0, and whether there is any; NaN is none."""
-    color, luminance = (np.fmax(values, 0) for values in (color, luminance))
-    return color, luminance, (color > 0) | (luminance > 0)
+    """Both, of at least 0, and whether there is any and neither is missing."""
+    color, luminance = (np.maximum(values, 0) for values in (color, luminance))
+    return color, luminance, color + luminance > 0
 
 
 def _color_class(
@@ -260,5 +303,5 @@ def _single_or_double(
     color, luminance, answered = _sensitivities(color, luminance)
     opponent = opposite & (color >= low * luminance)
     passed = np.isin(bands, ["low-pass", "all-pass"])
-    kind = np.where(passed, "single-opponent", "double-opponent")
+    kind = np.select([passed, bands != ""], ["single-opponent", "double-opponent"], "")
     return np.where(answered, np.where(opponent, kind, "non-opponent"), "")

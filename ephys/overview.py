@@ -2,27 +2,32 @@
 
 Everything is told from the blank: a unit *answers* if a stimulus changes its response by more than
 rounding does. Which stimulus it answers most says what is best for it; and the mean response
-along each parameter, over all stimuli that share the value, says what the parameter does.
+along each parameter, over all stimuli that share the value, says what the parameter does. Angles
+of which every unit has another best one are told from that.
 """
 
 import json
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ephys.panels import choose_panels
-from ephys.recording import ROUNDING
+from ephys.rounding import layer_rounding
 from ephys.statistics import bootstrap_interval
 from ephys.stimuli.colors import COLORS, difference, encode_srgb
 from ephys.stimuli.families import PARAMETERS
 from ephys.stimuli.sweep import StimulusSet
+from ephys.tuning import align, check_circle
 from ephys.visual_field import VisualField
 
 PARTS = ("part", "family", "color")  # the first that varies divides the stimuli into parts
 MOST_PARTS = 8  # of more, each would have few stimuli
 LABELS = ("seed", "file_row", "file_column")  # numbers that tell stimuli apart, and are no axis
-NO_PREFERENCE = ("position", "x", "y", "time")  # of which a median over units would say nothing
-PHASES = ("phase", "mask_phase", "surround_phase", "time")  # shown last
+# Of which a median over units would say nothing.
+NO_PREFERENCE = ("position", "x", "y", "time", "polarity")
+PHASES = ("phase", "mask_phase", "surround_phase", "time")  # axes only where there are no others
+RELATIVE = ("mask_angle", "surround_angle")  # angles from that of another grating
 MOST_RANKS = 50
 UNITS_AT_ONCE = 256  # sorted
 MOST_EXAMPLES = 6
@@ -30,15 +35,17 @@ RESAMPLES = 500  # of the bands in a figure
 
 
 def varied(responses: xr.Dataset) -> list[str]:
-    """The parameters of the stimuli, numbers and words, that take more than one value.
+    """The parameters of the stimuli, words and numbers, that take more than one value.
 
-    Not to be given, NaN or empty, counts as a value.
+    Not to be given, NaN or empty, counts as a value. Numbers are in the order of ``PARAMETERS``.
     """
-    return [
+    order = {name: place for place, name in enumerate(PARAMETERS)}
+    names = [
         str(name)
         for name, c in responses.coords.items()
         if c.dims == ("stimulus",) and np.unique(c.values).size > 1
     ]
+    return sorted(names, key=lambda name: (order.get(name, -1), name))
 
 
 def unit_measures(responses: xr.Dataset) -> xr.Dataset:
@@ -47,17 +54,34 @@ def unit_measures(responses: xr.Dataset) -> xr.Dataset:
     ``max``, ``min``, ``answers``, and for each varied parameter ``best_<parameter>``: its value at
     the stimulus of the largest response, of several the first. That is NaN, or an empty word, if
     the unit answers nothing otherwise than the blank, or the stimulus does not have the parameter.
+    Each has ``long_name``, ``units`` and ``baseline``, and an angle on a circle its ``period``.
     """
     response, blank = _values(responses)
     largest, smallest = np.fmax.reduce(response, 0), np.fmin.reduce(response, 0)
-    answers = np.maximum(largest - blank, blank - smallest) > rounding(responses)
+    answers = np.maximum(largest - blank, blank - smallest) > layer_rounding(responses)
     best = (response == largest).argmax(0)
-    found = {"max": largest, "min": smallest, "answers": answers}
+    differs = "some response differs from the blank's by more than rounding"
+    found = {
+        "max": (largest, {"long_name": "largest single response", "units": "1"}),
+        "min": (smallest, {"long_name": "smallest single response", "units": "1"}),
+        "answers": (answers, {"long_name": differs, "units": "1"}),
+    }
     for name in varied(responses):
         values = responses[name].values
-        nothing = "" if values.dtype.kind in "UO" else np.nan
-        found[f"best_{name}"] = np.where(answers, values[best], nothing)
-    return xr.Dataset({name: ("unit", values) for name, values in found.items()})
+        is_word = values.dtype.kind in "UO"
+        about: dict[str, Any] = {
+            "long_name": f"{name.replace('_', ' ')} at the largest single response",
+            "units": PARAMETERS[name].units if name in PARAMETERS else "" if is_word else "1",
+        }
+        if period := _period(name):
+            about["period"] = period
+        found[f"best_{name}"] = np.where(answers, values[best], "" if is_word else np.nan), about
+    return xr.Dataset(
+        {
+            name: ("unit", values, about | {"baseline": "raw"})
+            for name, (values, about) in found.items()
+        }
+    )
 
 
 def population_measures(responses: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -69,7 +93,7 @@ def population_measures(responses: xr.Dataset) -> dict[str, xr.DataArray]:
     ``best_part: <name>`` is 1 for an answering unit that answers a stimulus of that part most.
     """
     units = unit_measures(responses)
-    blank, limit = responses["blank"], rounding(responses)
+    blank, limit = responses["blank"], layer_rounding(responses)
     above, below = units["max"] - blank, blank - units["min"]
     found: dict[str, xr.DataArray] = {
         "answering": units["answers"].astype(float),
@@ -81,22 +105,9 @@ def population_measures(responses: xr.Dataset) -> dict[str, xr.DataArray]:
         if name not in NO_PREFERENCE and _period(name) is None:
             found[f"best_{name}"] = units[f"best_{name}"]
     for part in parts if len(parts) > 1 else ():
-        best = units[f"best_{_division(responses)}"] == part
+        best = (units[f"best_{_division(responses)}"] == part).drop_attrs()
         found[f"best_part: {part}"] = best.astype(float).where(units["answers"])
     return found
-
-
-def rounding(responses: xr.Dataset) -> float:
-    """By how much the responses of a layer may differ from the blank's and be the same.
-
-    The recorder's own limit, a thousand units in the last place of float32, of the largest response
-    of the layer; or the error that it noted for a lower precision.
-    """
-    response, blank = _values(responses)
-    ends = [end.reduce(v, None) for end in (np.fmax, np.fmin) for v in (response, blank)]
-    largest = float(np.fmax.reduce(np.abs(ends)))
-    share = ROUNDING * float(np.finfo(np.float32).eps)
-    return max(share, float(responses.attrs.get("error", 0))) * largest
 
 
 def curves(responses: xr.Dataset, seed: int = 0) -> dict[str, dict[str, xr.Dataset]]:
@@ -104,15 +115,20 @@ def curves(responses: xr.Dataset, seed: int = 0) -> dict[str, dict[str, xr.Datas
 
     For every value of a parameter, each unit's mean response to all stimuli of the part that have
     it, less the response to the blank, and divided by the unit's largest such difference in any
-    part. Units without one are left out. Of positions, ``"position"``, where both x and y vary, the
-    mean is of the size of the difference. Where there is no axis at all, ``"rank"``: each unit's
-    stimuli from the largest response to the smallest.
+    part. Units without one are left out. An angle that goes evenly around its circle, other than a
+    hue or one that is told from another angle, is from the value of the unit's largest mean, by
+    which the mean over units is largest at 0; units whose means are the same up to rounding are
+    left out. Phase and time are only axes where nothing else varies.
+
+    Of positions, ``"position"``, where both x and y vary, the mean is of the size of the
+    difference. Where there is no axis at all, ``"rank"``: each unit's stimuli from the largest
+    response to the smallest.
 
     Returns
     -------
     Mean over units with its 95 % bootstrap interval: ``estimate``, ``low``, ``high`` and ``count``
-    along the parameter; without an interval along ``position``, with ``x`` and ``y``. Axes of
-    color have ``rgb``, what they look like.
+    along the parameter, or ``relative_<parameter>``; without an interval along ``position``, with
+    ``x`` and ``y``. Axes of color have ``rgb``, what they look like.
     """
     parts = _parts(responses)
     found = {
@@ -121,13 +137,14 @@ def curves(responses: xr.Dataset, seed: int = 0) -> dict[str, dict[str, xr.Datas
     }
     found = {part: axes for part, axes in found.items() if axes}
     found = found or {"": {"rank": _ranked(responses)}}
-    limit = rounding(responses)
+    limit = layer_rounding(responses)
     for name in dict.fromkeys(name for axes in found.values() for name in axes):
         having = [axes for axes in found.values() if name in axes]
         sizes = [np.fmax.reduce(np.abs(axes[name].values), 0) for axes in having]
         largest = np.max(sizes, axis=0)
         for axes in having:
-            axes[name] = axes[name] / np.where(largest > limit, largest, np.nan)
+            turned = _from_best(axes[name], name, limit)
+            axes[name] = turned / np.where(largest > limit, largest, np.nan)
     results = {}
     for part, axes in found.items():
         results[part] = {name: _over_units(curve, seed) for name, curve in axes.items()}
@@ -148,7 +165,7 @@ def examples(responses: xr.Dataset) -> list[tuple[np.ndarray, str]]:
     ------
     ValueError, OSError : for photographs that are not there.
     """
-    names = [name for name, c in responses.coords.items() if c.dims == ("stimulus",)]
+    names = sorted(str(name) for name, c in responses.coords.items() if c.dims == ("stimulus",))
     stimuli = StimulusSet(xr.Dataset({name: responses[name].variable for name in names}))
     division = _division(responses)
     captions: dict[int, str] = {}
@@ -201,11 +218,11 @@ def _parts(responses: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def _axes(responses: xr.Dataset, which: np.ndarray) -> list[str]:
-    """The numbers that vary within a part: ``position`` first, phases last."""
+    """The numbers that vary within a part: ``position`` first, and phases if none else."""
     part = responses.drop_vars("response", errors="ignore").isel(stimulus=which)
     names = [n for n in varied(part) if part[n].dtype.kind in "fiu" and n not in LABELS]
     names = [n for n in names if np.unique(part[n].values[~np.isnan(part[n].values)]).size > 1]
-    names.sort(key=lambda name: (name in PHASES, name))
+    names = sorted(set(names) - set(PHASES)) or sorted(names)
     if {"x", "y"} <= set(names):
         names = ["position", *(name for name in names if name not in ("x", "y"))]
     return names
@@ -231,6 +248,19 @@ def _curve(responses: xr.Dataset, which: np.ndarray, name: str) -> xr.DataArray:
     values = [response[which[column == value]].mean(0, dtype=float) - blank for value in shown]
     coordinates = {name: (name, shown, responses[name].attrs)}
     return xr.DataArray(np.array(values), coordinates, (name, "unit"))
+
+
+def _from_best(curve: xr.DataArray, name: str, limit: float) -> xr.DataArray:
+    """Of an angle, each unit's means from its largest one on, NaN if they are within a limit."""
+    period = _period(name)
+    if period is None or name in RELATIVE or _is_color(name):
+        return curve
+    try:
+        check_circle(curve[name], period)
+    except ValueError:  # a few angles cannot be turned
+        return curve
+    differ = curve.max(name) - curve.min(name) > limit
+    return align(curve.where(differ), name, period=period).transpose(..., "unit")
 
 
 def _ranked(responses: xr.Dataset) -> xr.DataArray:

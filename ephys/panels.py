@@ -262,6 +262,8 @@ def _value(name: str, value: float | str) -> str:
         return Path(value).stem if name == "file" else value
     if value != value:
         return "none"
+    if name.endswith("contrast"):
+        return f"{number(100 * value)}%"
     units = PARAMETERS[name].units
     said = number(value) + UNITS.get(units, f" {units}")
     return said.replace("cycles", "cycle") if value == 1 else said

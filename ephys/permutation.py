@@ -8,7 +8,7 @@ import xarray as xr
 from scipy.special import gammaln
 from scipy.stats import binom, norm, rankdata
 
-from ephys.statistics import check_resampling, percentile_interval, portions
+from ephys.statistics import check_no_angle, check_resampling, percentile_interval, portions
 
 Statistic = Literal["mean", "median"]
 MIDDLES: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "median": np.median}
@@ -72,7 +72,8 @@ def permutation_test(
 
     Raises
     ------
-    ValueError : if the other dimensions differ, pairs do not match, or a number is out of range.
+    ValueError : if the other dimensions differ, pairs do not match, a number is out of range, or
+        the values are angles, which have a ``period``.
     KeyError : for another statistic.
 
     References
@@ -86,6 +87,8 @@ def permutation_test(
     check_resampling(resamples, level)
     if statistic not in MIDDLES:
         raise KeyError(f"statistic={statistic!r} is none of {', '.join(MIDDLES)}")
+    for name, side in (("a", a), ("b", b)):
+        check_no_angle(side, name)
     if paired:
         _check_pairs(a, b, dim)
     a, b = _side_by_side(a, b, dim)
@@ -113,17 +116,38 @@ def permutation_test(
     return dataset
 
 
+def permutation_p(exceeding: np.ndarray, permutations: int) -> np.ndarray:
+    """p, of how many permutations reach the observed statistic, which is itself one more."""
+    return (1 + exceeding) / (1 + permutations)
+
+
+def cliffs_delta(a: np.ndarray, b: np.ndarray, axis: int = 0) -> np.ndarray:
+    """P(a > b) - P(a < b) along an axis, of all pairs, from -1 to 1."""
+    count, other = a.shape[axis], b.shape[axis]
+    ranks = rankdata(np.concatenate([a, b], axis), axis=axis)
+    # The ranks of a add up to those that it has alone, and to the pairs that it wins, ties by half.
+    of_a = np.split(ranks, [count], axis)[0].sum(axis)
+    return (2 * of_a - count * (count + 1)) / (count * other) - 1
+
+
+def check_same_units(
+    a: xr.DataArray, b: xr.DataArray, of_a: str, of_b: str, dim: str = "unit"
+) -> None:
+    """Refuse, with a ValueError, two of as many units whose coordinates say that they differ."""
+    for name in [*IDENTITY, dim]:
+        if name in a.coords and name in b.coords:
+            one, other = (np.asarray(side[name].values) for side in (a, b))
+            same = (one == other) | ((one != one) & (other != other))  # both NaN
+            if not same.all():
+                raise ValueError(f"{name} of {of_a} is not that of {of_b}; sort both alike")
+
+
 def _check_pairs(a: xr.DataArray, b: xr.DataArray, dim: str) -> None:
     if a.sizes[dim] != b.sizes[dim]:
         raise ValueError(
             f"paired: a has {a.sizes[dim]} along {dim}, b {b.sizes[dim]}; select the same in both"
         )
-    for name in [*IDENTITY, dim]:
-        if name in a.coords and name in b.coords:
-            of_a, of_b = (np.asarray(side[name].values) for side in (a, b))
-            same = (of_a == of_b) | ((of_a != of_a) & (of_b != of_b))  # both NaN
-            if not same.all():
-                raise ValueError(f"paired: {name} of a is not that of b; sort both alike")
+    check_same_units(a, b, "a", "b, paired with it", dim)
 
 
 def _side_by_side(a: xr.DataArray, b: xr.DataArray, dim: str) -> tuple[xr.DataArray, xr.DataArray]:
@@ -169,7 +193,7 @@ def _tested(
         drawn.append(_difference(again, statistic))
         effects.append(effect(again))
     enough = min(map(len, samples)) > 1
-    p = np.where(enough, (1 + exceeding) / (1 + resamples), np.nan)
+    p = np.where(enough, permutation_p(exceeding, resamples), np.nan)
     low, high = percentile_interval(np.concatenate(drawn), level)
     size = effect(once)[0]
     ends = percentile_interval(np.concatenate(effects), level)
@@ -241,10 +265,8 @@ def _hedges_g(samples: list[np.ndarray]) -> np.ndarray:
 
 
 def _cliffs_delta(samples: list[np.ndarray]) -> np.ndarray:
-    """Through the ranks of a, whose sum is that of the pairs that it wins, and ties by half."""
-    counts = [sample.shape[1] for sample in samples]
-    ranks = rankdata(np.concatenate(samples, axis=1), axis=1)[:, : counts[0]].sum(1)
-    return (2 * ranks - counts[0] * (counts[0] + 1)) / (counts[0] * counts[1]) - 1
+    a, b = samples
+    return cliffs_delta(a, b, axis=1)
 
 
 def _cliffs_delta_paired(samples: list[np.ndarray]) -> np.ndarray:

@@ -7,12 +7,12 @@ permutations are the same.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.stats import rankdata
 
-from ephys.permutation import TIE
+from ephys.permutation import TIE, cliffs_delta, permutation_p
 from ephys.statistics import check_resampling, percentile_interval
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -58,7 +58,9 @@ def differences(
 
     Raises
     ------
-    ValueError : for permutations or resamples below 1, and a level that covers nothing or all.
+    KeyError : for another statistic.
+    ValueError : for values that are not finite, or of a share not 0 or 1, permutations or resamples
+        below 1, and a level that covers nothing or all.
 
     References
     ----------
@@ -69,6 +71,8 @@ def differences(
     if permutations < 1:
         raise ValueError(f"permutations={permutations} is below 1")
     check_resampling(resamples, level)
+    for index, (pair, statistic) in enumerate(zip(pairs, statistics, strict=True)):
+        _check_values(np.concatenate(pair), statistic, index)
     found = [dict.fromkeys(RESULTS, np.nan) for _ in pairs]
     alike: dict[tuple[int, ...], list[int]] = {}  # pairs, by units of a and sizes of blocks
     observed = np.full(len(pairs), np.nan)
@@ -79,7 +83,7 @@ def differences(
         drawn = _drawn(a, b, statistic, resamples, seed)
         low, high = percentile_interval(drawn, level)
         values = (float(middle(a)), float(middle(b)))
-        ends = (values[0] - values[1], float(low), float(high), _cliffs_delta(a, b))
+        ends = (values[0] - values[1], float(low), float(high), float(cliffs_delta(a, b)))
         found[index] |= dict(zip(RESULTS, (*values, *ends), strict=False))
         if min(a.size, b.size) > 1:
             of_a, sizes = _blocks(a, b)
@@ -90,6 +94,18 @@ def differences(
         for index, own in zip(which, p.tolist(), strict=True):
             found[index]["p"] = own
     return found
+
+
+def _check_values(values: np.ndarray, statistic: Statistic, index: int) -> None:
+    """Refuse what has no median, or of shares what is none, of the pair of that index."""
+    if statistic not in get_args(Statistic):
+        raise KeyError(f"statistic={statistic!r} is none of {', '.join(get_args(Statistic))}")
+    if not (finite := np.isfinite(values)).all():
+        wrong = values[~finite][0]
+        raise ValueError(f"pair {index}: a value is {wrong:g}, not finite; leave the unit out")
+    if statistic == "share" and (other := (values != 0) & (values != 1)).any():
+        wrong = values[other][0]
+        raise ValueError(f"pair {index}: a value is {wrong:g}, not 0 or 1; of it take the median")
 
 
 def _blocks(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +129,7 @@ def _permuted(
     for start in range(0, permutations, AT_ONCE):
         of_a = _given_anew(count, sizes, min(AT_ONCE, permutations - start), rng)
         exceeding += (np.abs(_studentized(of_a, sizes))[:, None] >= least).sum(0)
-    return (1 + exceeding) / (1 + permutations)
+    return permutation_p(exceeding, permutations)
 
 
 def _given_anew(count: int, sizes: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -191,9 +207,3 @@ def _drawn_middles(count: int, resamples: int, rng: np.random.Generator) -> np.n
     if count % 2 == 0:  # the least of those above the first
         second = first + (1 - first) * rng.beta(1, count - middle, resamples)
     return np.minimum((np.stack([first, second]) * count).astype(int), count - 1)
-
-
-def _cliffs_delta(a: np.ndarray, b: np.ndarray) -> float:
-    ordered = np.sort(b)
-    wins = sum(np.searchsorted(ordered, a, side).sum() for side in ("left", "right"))
-    return float(wins / (a.size * b.size) - 1)

@@ -216,10 +216,20 @@ def check(stimuli: StimulusSet, model: nn.Module, input_format: InputFormat) -> 
     if input_format.channels == 1 and stimuli.colored:
         raise ValueError(
             f"{type(model).__name__} takes one channel and sees no color; show it stimuli of "
-            "luminance"
+            "luminance, or these to a model that sees color, such as vgg16 or twolayer-batch-alike"
         )
     stimuli.check(input_format.field)
     _ = stimuli.blank  # refuses several backgrounds
+
+
+def _check_channels(model: nn.Module, input_format: InputFormat) -> None:
+    """Refuse, with a ValueError, a format of which the first convolution takes other channels."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None and first.in_channels != input_format.channels:
+        raise ValueError(
+            f"input_format has channels={input_format.channels}, but the first convolution of "
+            f"{type(model).__name__} takes {first.in_channels}; give InputFormat that many channels"
+        )
 
 
 @dataclass(frozen=True)
@@ -283,7 +293,11 @@ class _Rig:
         )
         images = input_format.encode(noise.to(self.device)).to(self.dtype).contiguous()
         with self.memory_for(BATCH, layers):
-            found = survey(model, find_layers(model, layers), images)
+            try:
+                found = survey(model, find_layers(model, layers), images)
+            except RuntimeError as error:
+                _check_channels(model, input_format)
+                raise error
         for layer, reason in found.refused.items():
             if is_exact(layer, layers) or not found.geometries:
                 raise (KeyError if "does not reach" in reason else ValueError)(reason)

@@ -1,7 +1,9 @@
 """The report of a run: one page that holds everything it shows."""
 
 import base64
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,50 +15,91 @@ from jinja2 import Environment, StrictUndefined
 
 from ephys.reference import distributions
 from ephys.responses import open_store
+from ephys.rounding import SHARE
 
 SLOPES = {
-    "selectivity_slope": ("selectivity", "change of gOSI per doubling of contrast; 0 is invariant"),
-    "width_slope": ("width", "degrees per doubling of contrast; 0 is invariant"),
-    "amplitude_slope": ("amplitude", "exponent of contrast; 1 is linear, 0 is invariant"),
+    "selectivity_slope": ("gOSI (per doubling)", "its change as contrast doubles; 0 is invariant"),
+    "width_slope": (
+        "half-width (degrees per doubling)",
+        "its change as contrast doubles; 0 is invariant",
+    ),
+    "amplitude_slope": (
+        "amplitude (exponent)",
+        "the power of contrast with which it grows; 1 is linear, 0 is invariant",
+    ),
     "amplitude_ratio": ("amplitude ratio", "highest over lowest contrast"),
     "separability": (
         "separability",
         "1 if every contrast gives the same curve up to a factor; large responses weigh most",
     ),
     "preferred_shift": (
-        "shift",
-        "degrees by which contrast turns the preferred orientation; 0 is invariant",
+        "shift (degrees)",
+        "by how much contrast turns the preferred orientation; 0 is invariant",
     ),
 }
 
 
 # Of stimuli without measures of their own: statistic, label and meaning of a measure.
 OVERVIEW = {
-    "answering": ("mean", "answering", "share of units that do not answer all as the blank"),
+    "answering": ("mean", "answering", "share of units that any stimulus moves from the blank"),
     "above_blank": ("median", "above blank", "largest response, less that to the blank"),
     "below_blank": ("median", "below blank", "response to the blank, less the smallest"),
 }
+# What a terminal shows of the measures of units: those that there are, by these heads.
+HEADLINES = {
+    **{"half_width": "half-width", "gosi": "gOSI", "dsi": "DSI", "f1_f0": "F1/F0"},  # orientation
+    **{"naka_rushton_c50": "c50", "naka_rushton_exponent": "exponent"},  # contrast
+    **{"suppression_index": "suppression index", "summation_field": "summation field"},  # size
+    "surround_suppression_iso": "iso suppression",  # surround
+    "surround_suppression_cross": "cross suppression",
+    **{"cross_orientation_index": "cross index", "maximal_inhibition": "maximal inhibition"},
+    **{"gaussian_sd_major": "s.d. along", "gaussian_sd_minor": "s.d. across"},  # receptive field
+    **{f"cone_weight_{cone}": f"{cone.upper()} weight" for cone in "lms"},
+    **{"sensitivity_ratio": "color/luminance", "color_class: color-preferring": "prefer color"},
+    "chromatic_energy": "chromatic energy",
+    "opponency_class: double-opponent": "double-opponent",
+    **{"spectral_opponency: opponent": "spectral", "spatial_opponency: opponent": "spatial"},
+    "harris_class: double-opponent": "double-opponent",
+    **{"hue_selectivity": "hue selectivity", "hue_half_width": "hue half-width"},
+    "lifetime_sparseness": "lifetime sparseness",
+    **{"preferred_spatial_frequency": "best frequency", "bandwidth": "bandwidth"},  # of gratings
+}
+# Words of names of measures, as they are spoken.
+SPOKEN = {
+    **{"osi": "OSI", "gosi": "gOSI", "dsi": "DSI", "gdsi": "gDSI", "f1 f0": "F1/F0", "sd": "s.d."},
+    **{"half width": "half-width", "0707": "at 0.707 of the peak", "naka rushton": "Naka-Rushton"},
+    **{"log gaussian": "log-Gaussian", "gaussian": "Gaussian", "gaussians": "Gaussians"},
+    **{"von mises": "von Mises", "gabor": "Gabor"},
+}
 UNITS = {
     **{"1": "", "percent": "%", "s-1": "spikes/s", "degree": "degrees", "degree-1": "1/degree"},
-    "cycles degree-1": "cycles/degree",
+    **{"cycles degree-1": "cycles/degree", "octave": "octaves"},
 }
 # Told in words of their own.
 UNIT = "unit: "  # before the names of the physiologist's measures
 STIMULUS = "stimulus: "  # and of what the units of a layer do together at each stimulus
 # Any of which is in the figure of a protocol of color, with words of its own below.
 COLOR = {"hue_selectivity", "cone_weight_l", "sensitivity_ratio", "harris_class: double-opponent"}
-FLAGS = ("converged", "at_bound", "extrapolated")  # 1 or 0, of which the mean is a share
-SHARES = (*FLAGS, "responsive")
+UNITS_TABLE, COLUMNS_TABLE = "units.csv", "units_columns.csv"
+NUMBERS = "%.9g"  # of all tables: more digits a response in float32 does not have
+# What a fit says of itself, where its parameters are the unit's and not what the search ended at.
+FLAGS = {"converged": 1, "at_bound": 0, "extrapolated": 0}
+SHARES = (*FLAGS, "answers", "answering", "responsive", "selective")  # ends of names
+# Ends of what only the tables have: how fits went, and a median of what is 1 or -1.
+UNSHOWN = (*FLAGS, "r_squared", "polarity")
+# Ends of what is in units of responses, which may be small; a ratio or an angle may not.
+RESPONSES = ("max", "min", "r_max_mask", "blank", "baseline", "amplitude", "amplitude_null", "gain")
 CORRECTIONS = {
     **{"holm": "Holm", "bonferroni": "Bonferroni"},
     "fdr_bh": "Benjamini and Hochberg",
 }
 ALPHA = 0.05  # of the differences that a page shows
-SECTION_ATTRIBUTES = ("protocol", "purpose", "citation")
-DIGITS = (
-    12  # after the point, of what was asked for: beyond them is the rounding of a zero (and + 0.0
-)
-# is that without a sign)
+UNTOLD = ("protocol", "purpose", "citation", "crops", "batches")  # told above, or for a computer
+WEIGHTS = " with weights "  # in the name of a model
+# After the point, of what was asked for: beyond is the rounding of a zero (and + 0.0 is that
+# without a sign).
+DIGITS = 12
+FORM, SHARE_FORM = ".3g", ".0%"
 
 
 def write_report(run: Path, about: dict[str, Any]) -> None:
@@ -68,10 +111,14 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
     """
     population, scores = read_population(run), read_scores(run)
     differences = read_differences(run)
+    population, told, floor = _told(population), _told(differences), _floor(differences)
     protocols = []
     for name in about["protocols"]:
-        table, measured = _apart(population[population["protocol"] == name])
+        own = population[population["protocol"] == name]
+        table, measured = _apart(own)
         responses = open_store(run / "responses.zarr" / name)
+        units = dict(zip(own["measure"].map(_spoken), own["units"].map(_units), strict=True))
+        different = told[told["protocol"] == name]
         section = {
             "name": name,
             "purpose": responses.attrs.get("purpose", ""),
@@ -85,23 +132,23 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
             "shown": shown(responses),
             "measures": _of_units(measured),
             "measured_layers": list(dict.fromkeys(measured["layer"])),
-            "differences": _different(differences[differences["protocol"] == name]),
-            "tests": _tests(differences[differences["protocol"] == name]),
+            "differences": _different(different, floor, units),
+            "tests": _tests(different),
             "provenance": responses.attrs,
         }
         if section["about_contrast"]:
             section |= {"by_contrast": _by_contrast(table), "slopes": _slopes(table)}
             section["answer"] = answer(table)
         elif section["about_macaque"]:
-            own = scores[scores["protocol"] == name]
-            section["studies"], section["layers"] = _beside_macaque(table, own)
+            of_protocol = scores[scores["protocol"] == name]
+            section["studies"], section["layers"] = _beside_macaque(table, of_protocol)
         else:
             section["columns"], section["parts"], section["layers"] = _overview(table)
         protocols.append(section)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string(files("ephys").joinpath("report.html.jinja").read_text())
     page = template.render(
-        about=about,
+        title=_title(about["model"]),
         protocols=protocols,
         provenance=_provenance(protocols),
         tests=_tests(differences),
@@ -119,18 +166,44 @@ def _apart(population: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return population[~of_units], population[of_units]
 
 
+def _told(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that a page and a terminal show."""
+    return table[~table["measure"].str.endswith(UNSHOWN)]
+
+
+def _title(model: str) -> str:
+    """A model with the names of its files alone."""
+    network, *weights = model.split(WEIGHTS)
+    network = Path(network).name if Path(network).is_absolute() else network
+    return WEIGHTS.join([network, *(Path(file).name for file in weights)])
+
+
+def is_share(measure: str) -> bool:
+    """Whether a measure is 1 or 0, ``cell_class: simple``, whose mean is a share of the units."""
+    name = measure.removeprefix(UNIT)
+    return (": " in name and not name.startswith(STIMULUS)) or name.endswith(SHARES)
+
+
 def _of_units(measured: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row for each measure: its name, the response that it is of, and a cell for each layer."""
+    """A row for each measure: its name, units, the response it is of, and a cell for each layer.
+
+    Not of what is not defined for any unit of any layer.
+    """
     rows = []
     for (name, baseline), part in measured.groupby(["measure", "baseline"], sort=False):
-        label = str(name).removeprefix(UNIT)
-        statistic = "mean" if ":" in label or label.endswith(SHARES) else "median"
+        if not part["count"].any():
+            continue
+        label, units = str(name).removeprefix(UNIT), part["units"].iloc[0]
+        share = is_share(label)
+        statistic = "mean" if label.startswith(STIMULUS) or share else "median"
+        form = SHARE_FORM if share else FORM
         cells = {
-            layer: f"{_interval(row, statistic, '.3g')} ({row['count']})"
+            layer: f"{_interval(row, statistic, form)} ({row['count']})"
             for layer, rows_of_layer in part.groupby("layer", sort=False)
             for row in _measures(rows_of_layer).values()
         }
-        rows.append({"label": label.replace("_", " "), "baseline": baseline, "cells": cells})
+        about = {"label": _spoken(label), "units": _units(units)}
+        rows.append({**about, "baseline": baseline, "cells": cells})
     return rows
 
 
@@ -182,7 +255,7 @@ def shown(responses: xr.Dataset) -> list[dict[str, Any]]:
 
 def read_population(run: Path) -> pd.DataFrame:
     """The table of a run; names stay names, also those that look like numbers."""
-    names = {"layer": str, "protocol": str}
+    names = {"layer": str, "protocol": str, "units": str}
     return pd.read_csv(run / "population.csv", dtype=names, keep_default_na=False, na_values="")
 
 
@@ -197,12 +270,15 @@ def read_scores(run: Path) -> pd.DataFrame:
 def read_differences(run: Path) -> pd.DataFrame:
     """``differences.csv`` of a run, without rows for a run of one layer."""
     if not (run / "differences.csv").is_file():
-        return pd.DataFrame(columns=["protocol", "layer_a", "layer_b", "p", "p_corrected"])
+        columns = ["protocol", "measure", "layer_a", "layer_b", "p", "p_corrected"]
+        return pd.DataFrame(columns=columns)
     names = dict.fromkeys(("protocol", "measure", "layer_a", "layer_b"), str)
     return pd.read_csv(run / "differences.csv", dtype=names, keep_default_na=False, na_values="")
 
 
-def difference_summary(differences: pd.DataFrame, correction: str = "holm") -> str:
+def difference_summary(
+    differences: pd.DataFrame, correction: str = "holm", *, everything: bool = False
+) -> str:
     """The table of ``comparison.compare`` for a terminal: a few lines for each pair.
 
     The differences of the smallest p come first, of equal ones the largest.
@@ -210,40 +286,40 @@ def difference_summary(differences: pd.DataFrame, correction: str = "holm") -> s
     Parameters
     ----------
     correction : of p.
+    everything : also how well fits went.
     """
     heads = ["", "units", "difference [95 %]", "delta", "p"]
     sides = [name for name in ("run_a", "layer_a", "run_b", "layer_b") if name in differences]
-    half = len(sides) // 2
-    blocks = {}
-    for key, rows in differences.groupby(["protocol", *sides], sort=False):
+    half, floor = len(sides) // 2, _floor(differences)
+    table, titles = [heads], {}
+    told = differences if everything else _told(differences)
+    for key, rows in told.groupby(["protocol", *sides], sort=False):
         protocol, *names = map(str, key)
-        title = f"{protocol}: {': '.join(names[:half])} less {': '.join(names[half:])}"
-        blocks[title] = [heads, *_difference_rows(rows)]
-    everything = [row for block in blocks.values() for row in block]
-    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+        titles[len(table)] = f"{protocol}: {': '.join(names[:half])} less {': '.join(names[half:])}"
+        table += _difference_rows(rows, floor)
+    head, *laid_out = _laid_out(table)
     lines = []
-    for title, block in blocks.items():
-        lines.append(title)
-        for first, *others in block:
-            cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-            lines.append("  " + "  ".join([f"{first:{widths[0]}}", *cells]))
+    for place, line in enumerate(laid_out, 1):
+        lines += [titles[place], head, line] if place in titles else [line]
     lines += [
-        "Differences are of medians over units, or of shares of them, with bootstrap intervals.",
+        "Differences are of medians over units, or shares of them (%), with bootstrap intervals.",
         "delta is Cliff's: P(a unit of the first exceeds one of the second) - P(the reverse).",
         f"p is of permutation tests of delta, corrected for all {_tests(differences)} of them by "
         f"{CORRECTIONS[correction]}.",
     ]
+    if floor:
+        lines.append("≤ is before the least p that so many permutations can tell.")
     return "\n".join(lines)
 
 
-def _difference_rows(differences: pd.DataFrame) -> list[list[str]]:
+def _difference_rows(differences: pd.DataFrame, floor: float) -> list[list[str]]:
     return [
         [
-            row["measure"] + (" (share)" if row["statistic"] == "share" else ""),
+            row["measure"],
             f"{row['count_a']}, {row['count_b']}",
             _difference(row),
             _number(row["effect_size"], ".2f"),
-            _probability(row["p_corrected"]),
+            _probability(row, floor),
         ]
         for row in _ordered(differences)
     ]
@@ -254,7 +330,9 @@ def _ordered(differences: pd.DataFrame) -> list[dict[Any, Any]]:
     return sized.sort_values(["p_corrected", "size"], kind="stable").to_dict("records")
 
 
-def _different(differences: pd.DataFrame) -> list[dict[str, Any]]:
+def _different(
+    differences: pd.DataFrame, floor: float, units: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """For each pair of layers the differences that are hardly chance, ordered as for a terminal."""
     certain = differences[differences["p_corrected"] <= ALPHA]
     return [
@@ -262,12 +340,12 @@ def _different(differences: pd.DataFrame) -> list[dict[str, Any]]:
             **{"a": a, "b": b},
             "rows": [
                 {
-                    "measure": row["measure"].replace("_", " "),
-                    "of_a": f"{_number(row['value_a'])} ({row['count_a']})",
-                    "of_b": f"{_number(row['value_b'])} ({row['count_b']})",
+                    "measure": _with_units(_spoken(row["measure"]), units),
+                    "of_a": f"{_one(row, 'value_a', _form(row))} ({row['count_a']})",
+                    "of_b": f"{_one(row, 'value_b', _form(row))} ({row['count_b']})",
                     "difference": _difference(row),
                     "delta": _number(row["effect_size"], ".2f"),
-                    "p": _probability(row["p_corrected"]),
+                    "p": _probability(row, floor),
                 }
                 for row in _ordered(rows)
             ],
@@ -280,15 +358,29 @@ def _tests(differences: pd.DataFrame) -> int:
     return int(differences["p"].notna().sum())
 
 
+def _form(row: Mapping[Any, Any]) -> str:
+    return SHARE_FORM if row["statistic"] == "share" else FORM
+
+
 def _difference(row: Mapping[Any, Any]) -> str:
     if np.isnan(row["difference"]):
         return "–"
-    middle, low, high = (_number(row[name]) for name in ("difference", "low", "high"))
-    return f"{middle} [{low}, {high}]"
+    return _between(row, ("difference", "low", "high"), _form(row))
 
 
-def _probability(p: float) -> str:
-    return "<0.0001" if p < 1e-4 else _number(p, ".2g")
+def _floor(differences: pd.DataFrame) -> float:
+    """The least p that as many permutations can give, 1 / (1 + permutations), if any is that."""
+    least = float(differences["p"].min())
+    whole = least > 0 and abs(1 / least - round(1 / least)) < 1e-8 / least  # of nine digits
+    return least if whole else 0.0
+
+
+def _probability(row: Mapping[Any, Any], floor: float) -> str:
+    """Corrected, and with ``≤`` where the permutations left it no room below."""
+    if row["p_corrected"] < 1e-4:
+        return "<0.0001"
+    bound = "≤" if row["p"] <= floor and row["p_corrected"] < 1 else ""
+    return bound + _number(row["p_corrected"], ".2g")
 
 
 def summary(population: pd.DataFrame, scores: pd.DataFrame | None = None) -> str:
@@ -299,56 +391,87 @@ def summary(population: pd.DataFrame, scores: pd.DataFrame | None = None) -> str
     scores : how close units come to cells of macaque V1, where that was asked.
     """
     lines = []
-    for protocol, rows in population.groupby("protocol", sort=False):
-        rows, _ = _apart(rows)
+    for protocol, rows in _told(population).groupby("protocol", sort=False):
+        table, measured = _apart(rows)
         own = None if scores is None else scores[scores["protocol"] == protocol]
         if own is not None and len(own):
             lines += _macaque_summary(str(protocol), own)
-        elif is_about_contrast(rows):
-            lines += _contrast_summary(str(protocol), rows)
+        elif is_about_contrast(table):
+            lines += _contrast_summary(str(protocol), table)
         else:
-            lines += _overview_summary(str(protocol), rows)
+            lines += _overview_summary(str(protocol), table, measured)
     return "\n".join(lines)
 
 
 def _contrast_summary(protocol: str, population: pd.DataFrame) -> list[str]:
     """Medians over units of the raw responses, with intervals."""
     columns = ["selectivity_slope", "width_slope", "amplitude_slope", "separability"]
-    heads = ["gOSI per doubling", "width per doubling", "amplitude exponent", "separability"]
-    lines = [f"{protocol}: medians over units [95 % interval] as contrast grows"]
-    lines += [f"  {'layer':24}" + "".join(f" {head:>20}" for head in heads)]
+    heads = ["gOSI", "half-width", "amplitude", "separability"]
+    units = ["per doubling", "degrees per doubling", "exponent", ""]
+    table = [["layer", *heads], ["", *units]]
     for layer, part in _raw(population, "all").groupby("layer", sort=False):
         measures = _measures(part)
-        cells = [_interval(measures[name]) for name in columns]
-        lines += [f"  {layer:24}" + "".join(f" {cell:>20}" for cell in cells)]
-    return lines
+        table.append([str(layer), *(_interval(measures[name]) for name in columns)])
+    title = f"{protocol}: medians over units [95 % interval] as contrast grows"
+    return [title, *_laid_out(table)]
 
 
-def _overview_summary(protocol: str, population: pd.DataFrame) -> list[str]:
-    """How many units answer, and what they answer most, in columns."""
-    measures = list(dict.fromkeys(population["measure"]))
-    best = [name for name in measures if name.startswith("best_") and ":" not in name]
-    heads = ["layer", "units", "answering", *(_label(name) for name in best)]
-    if parts := [name for name in measures if ":" in name]:
-        heads.append("best part")
-    table = [heads]
-    for layer, rows in population.groupby("layer", sort=False):
-        of_layer = _measures(rows)
-        answering = of_layer["answering"]
+def _overview_summary(protocol: str, table: pd.DataFrame, measured: pd.DataFrame) -> list[str]:
+    """How many units answer and how they are tuned, or else what they answer most, in columns."""
+    known, parts = set(measured.loc[measured["count"] > 0, "measure"]), []
+    labels = {UNIT + name: head for name, head in HEADLINES.items() if UNIT + name in known}
+    told = ", and medians over units (%: shares)"
+    if not labels:
+        best = [name for name in dict.fromkeys(table["measure"]) if name.startswith("best_")]
+        parts = [name for name in best if ":" in name]
+        labels = {name: _label(name) for name in best if name not in parts}
+        told = ", and medians of what they answer most" if best else ""
+    rows = pd.concat([table, measured])
+    units = rows.drop_duplicates("measure").set_index("measure")["units"].map(_units)
+    most = ["best part"] if parts else []
+    lines = [["layer", "units", "answering", *labels.values(), *most]]
+    if any(units[name] for name in labels):
+        lines.append(["", "", "", *(units[name] for name in labels), *("" for _ in most)])
+    for layer, of_layer in rows.groupby("layer", sort=False):
+        measures = _measures(of_layer)
+        answering = measures["answering"]
         cells = [str(layer), str(answering["count"]), f"{answering['mean']:.0%}"]
-        cells += [_number(of_layer[name]["median"]) for name in best]
+        for name in labels:
+            statistic, form = ("mean", SHARE_FORM) if is_share(name) else ("median", FORM)
+            cells.append(_one(measures[name], statistic, form))
         if parts:
-            most = max(parts, key=lambda name: np.nan_to_num(of_layer[name]["mean"]))
-            share = of_layer[most]["mean"]
-            cells.append("–" if np.isnan(share) else f"{_label(most)} ({share:.0%})")
-        table.append(cells)
+            best_part = max(parts, key=lambda name: np.nan_to_num(measures[name]["mean"]))
+            share = measures[best_part]["mean"]
+            cells.append("–" if np.isnan(share) else f"{_label(best_part)} ({share:.0%})")
+        lines.append(cells)
+    return [f"{protocol}: share of units that answer{told}", *_laid_out(lines)]
+
+
+def _laid_out(table: list[list[str]]) -> list[str]:
+    """A line for each row, its first cell to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    most = ", and medians of what they answer most" if best or parts else ""
-    lines = [f"{protocol}: share of units that answer{most}"]
-    for first, *others in table:
-        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  " + "  ".join([f"{first:{widths[0]}}", *cells]))
-    return lines
+    return [
+        "  ".join(
+            ["", f"{first:{widths[0]}}"]
+            + [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        ).rstrip()
+        for first, *others in table
+    ]
+
+
+def _spoken(measure: str) -> str:
+    words = measure.removeprefix(UNIT).replace("_", " ")
+    for word, name in SPOKEN.items():
+        words = re.sub(rf"\b{word}\b", name, words)
+    return words
+
+
+def _units(units: str) -> str:
+    return UNITS.get(units, units)
+
+
+def _with_units(label: str, units: Mapping[str, str]) -> str:
+    return f"{label} ({units[label]})" if units.get(label) else label
 
 
 def _macaque_summary(protocol: str, scores: pd.DataFrame) -> list[str]:
@@ -360,12 +483,8 @@ def _macaque_summary(protocol: str, scores: pd.DataFrame) -> list[str]:
         table.append([str(name), *(_score(of_layer[layer]) for layer in layers)])
     means = [_number(scores[scores["layer"] == layer]["score"].mean(), ".2f") for layer in layers]
     table.append(["mean of these scores", *means])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [f"{protocol}: score beside macaque V1 [95 % of samples], 1 is as close as can be"]
-    for first, *others in table:
-        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  " + "  ".join([f"{first:{widths[0]}}", *cells]))
-    return lines
+    title = f"{protocol}: score beside macaque V1 [95 % of samples], 1 is as close as can be"
+    return [title, *_laid_out(table)]
 
 
 def answer(population: pd.DataFrame) -> list[str]:
@@ -375,7 +494,7 @@ def answer(population: pd.DataFrame) -> list[str]:
         low, high = part["contrast"].min(), part["contrast"].max()
         measures = _measures(part[part["contrast"].isna()])
         ratio = measures["amplitude_ratio"]
-        growth = f"{ratio['median']:.3g}-fold" if ratio["count"] else "from nothing"
+        growth = f"{_number(ratio['median'])}-fold" if ratio["count"] else "from nothing"
         sentences.append(
             f"{layer}: from {low:.0%} to {high:.0%} contrast the peak grows {growth}; per "
             f"doubling of contrast the half-width changes by {_interval(measures['width_slope'])} "
@@ -391,9 +510,11 @@ def _overview(table: pd.DataFrame) -> tuple[list[dict[str, str]], list[str], lis
         if ":" in name:
             parts.append(name)
             continue
-        medians = ("median", f"best {_label(name)}", "its value at the largest response")
+        units = _units(table.loc[table["measure"] == name, "units"].iloc[0])
+        best = f"best {_label(name)}"
+        medians = ("median", _with_units(best, {best: units}), "its value at the largest response")
         statistic, label, meaning = OVERVIEW.get(name, medians)
-        form = ".2f" if statistic == "mean" else ".3g"
+        form = SHARE_FORM if is_share(name) else FORM
         about = {"statistic": statistic, "form": form, "label": label, "meaning": meaning}
         columns.append({"name": name, **about})
     layers = [
@@ -414,15 +535,16 @@ def _beside_macaque(
         properties = []
         for row in rows.to_dict("records"):
             name, own = row["property"], cells[row["property"]]
-            has_median = name in measures  # an angle has none
-            units = UNITS.get(own["low"].attrs["units"], own["low"].attrs["units"])
+            statistic, form = ("mean", SHARE_FORM) if is_share(name) else ("median", FORM)
+            told = _interval(measures[name], statistic, form) if name in measures else "an angle"
+            units = _units(own["low"].attrs["units"])
             properties.append(
                 {
                     **row,
                     "label": own.attrs["long_name"] + (f" ({units})" if units else ""),
                     "source": studies.index(own.attrs["citation"]) + 1,
-                    "of_cells": _median_bin(own) if has_median else "an angle",
-                    "of_units": _interval(measures[name], form=".3g") if has_median else "an angle",
+                    "of_cells": _median_bin(own) if name in measures else "an angle",
+                    "of_units": told,
                     "shown": _score(row),
                 }
             )
@@ -451,7 +573,7 @@ def _label(measure: str) -> str:
 
 
 def _provenance(protocols: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of each attribute the value in each protocol; where they are all the same, of none."""
+    """Of each attribute the value in each protocol, in words; where all are the same, of none."""
     rows = {}
     names = dict.fromkeys(name for one in protocols for name in one["provenance"])
     for name in names:
@@ -459,9 +581,21 @@ def _provenance(protocols: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if len(set(values.values())) == 1:
             values = {"": next(iter(values.values()))}
         values = {protocol: value for protocol, value in values.items() if value != ""}
-        if values and name not in SECTION_ATTRIBUTES:
-            rows[name] = values
+        if values and name not in UNTOLD:
+            words = {protocol: _in_words(name, value) for protocol, value in values.items()}
+            rows[name.replace("_", " ")] = words
     return rows
+
+
+def _in_words(name: str, value: Any) -> str:
+    """An attribute as recorded, of what the model takes without the brackets."""
+    if name == "input_format":
+        return ", ".join(
+            f"{part.replace('_', ' ')} {' '.join(map(str, one)) if isinstance(one, list) else one}"
+            for part, one in json.loads(value).items()
+        )
+    value = bool(value) if name == "centered" else value
+    return {"True": "yes", "False": "no"}.get(str(value), str(value))
 
 
 def _raw(population: pd.DataFrame, contrasts: str) -> pd.DataFrame:
@@ -472,17 +606,34 @@ def _interval(row: dict[str, Any], statistic: str = "median", form: str = ".2f")
     """``1.20 [1.10, 1.30]``, and a dash where no unit has the measure."""
     if row["count"] == 0:
         return "–"
-    names = (statistic, f"{statistic}_low", f"{statistic}_high")
-    middle, low, high = (_number(row[name], form) for name in names)
+    return _between(row, (statistic, f"{statistic}_low", f"{statistic}_high"), form)
+
+
+def _between(row: Mapping[Any, Any], names: Sequence[str], form: str) -> str:
+    middle, low, high = (_number(value, form) for value in _rounded(row, *names))
     return f"{middle} [{low}, {high}]"
 
 
-def _number(value: float, form: str = ".3g") -> str:
-    """In some digits, a zero without a sign, a dash for none."""
+def _one(row: Mapping[Any, Any], name: str, form: str) -> str:
+    return _number(_rounded(row, name)[0], form)
+
+
+def _rounded(row: Mapping[Any, Any], *names: str) -> list[float]:
+    """Numbers of a row, 0 where they are rounding beside 1, or of responses beside the largest."""
+    values = np.array([row[name] for name in names], float)
+    of_response = row["measure"].removesuffix("_above_blank").endswith(RESPONSES)
+    largest = np.fmax.reduce(np.abs(values)) if of_response else 1
+    numbers: list[float] = np.where(np.abs(values) < SHARE * min(largest, 1), 0, values).tolist()
+    return numbers
+
+
+def _number(value: float, form: str = FORM) -> str:
+    """In some digits, a comma after thousands, a zero without a sign, a dash for none."""
     if np.isnan(value):
         return "–"
-    text = format(value, form)
-    return text.removeprefix("-") if float(text) == 0 else text
+    if form == FORM and abs(value) < 1e5:  # format would write 1.52e+03
+        value, form = float(f"{value:{FORM}}"), ".6g"
+    return format(value, f"z,{form}")
 
 
 def _by_contrast(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -248,12 +248,13 @@ def load(responses: xr.Dataset) -> xr.Dataset:
 
 
 def open_store(
-    path: Path | Store, *, chunks: Mapping[str, int | Literal["auto"]] | None = None
+    path: str | Path | Store, *, chunks: Mapping[str, int | Literal["auto"]] | None = None
 ) -> xr.Dataset:
-    """Open the responses of a store, read only when they are used.
+    """Open the responses of a store, by the alphabet, read only when they are used.
 
     Parameters
     ----------
+    path : of the responses to one protocol: ``RUN/responses.zarr/PROTOCOL``.
     chunks : sizes of the blocks in which the responses become a dask array, for stores larger than
         memory: ``{"unit": 1000}`` gives blocks of 1000 units with all their stimuli, as every
         measure wants them. By default the responses are a numpy array once they are used.
@@ -264,13 +265,24 @@ def open_store(
     ValueError : for one whose metadata are damaged.
     ModuleNotFoundError : for chunks without dask.
     """
+    path = Path(path) if isinstance(path, str) else path
     if isinstance(path, Path) and not (path / ".zgroup").is_file():
-        raise FileNotFoundError(f"{path} holds no recorded responses")
+        places = [*path.glob("*/.zgroup"), *path.glob("responses.zarr/*/.zgroup")]
+        stores = sorted(str(place.parent) for place in places)
+        raise FileNotFoundError(
+            f"{path} holds no recorded responses"
+            + (f", but {' and '.join(stores)} do; open one of them" if stores else "")
+        )
     try:
         opened = xr.open_zarr(path, consolidated=False, chunks=None)
         response = opened["response"].variable
     except (*DAMAGE, KeyError, TypeError) as error:
         raise ValueError(f"the metadata of {path} are damaged; overwrite it") from error
+    names = sorted(map(str, opened.variables))  # which come in any order
+    coords = [name for name in names if name in opened.coords]
+    source = opened.encoding
+    opened = opened.reset_coords()[names].set_coords(coords)
+    opened.encoding = source
     if chunks is None:
         return opened
     if find_spec("dask") is None:

@@ -10,12 +10,12 @@ from scipy import stats
 
 from ephys.multiple_comparisons import Method, correct
 from ephys.responses import blocks
+from ephys.rounding import rounding_share
 from ephys.tuning import CYCLES, blockwise
 
 EFFECTS = ("condition", "phase", "interaction")
 TESTS = ("anova", "permutation")
 IN_CACHE = 2**16  # responses looked at at a time
-ROUNDING = 1000  # units in the last place of float32, as the recorder allows
 
 
 def responsive(
@@ -64,9 +64,8 @@ def responsive(
         but ``repeats`` makes conditions; they need not be a grid. A block of units is looked at at
         a time, of a dask array one of its own.
     repeats : parameters that do not make a condition. Of these ``phase`` has effects.
-    margin : share of the layer's largest response; by default what the recorder takes for rounding:
-        1000 units in the last place of float32 (1.2e-4), or the ``error`` that it noted for a lower
-        precision if that is more.
+    margin : share of the layer's largest response; by default what the recorder takes for rounding,
+        :func:`ephys.rounding.rounding_share`.
     test : ``"anova"`` takes p from the F distribution, which is of normal scatter;
         ``"permutation"`` from the responses given to conditions at random, ``resamples`` times, of
         which no p is below 1 / (1 + resamples).
@@ -101,8 +100,7 @@ def responsive(
     if resamples < 1:
         raise ValueError(f"resamples={resamples} is below 1")
     if margin is None:
-        noted = float(responses.attrs.get("error", 0))
-        margin = max(ROUNDING * float(np.finfo(np.float32).eps), noted)
+        margin = rounding_share(responses)
     if not 0 <= margin < 1:
         raise ValueError(f"margin={margin} is not a share of the largest response, from 0 to 1")
     groups = _conditions(responses, repeats)

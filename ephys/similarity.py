@@ -19,6 +19,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from ephys.permutation import check_same_units
+from ephys.statistics import check_no_angle
+
 ROUNDING = 1e-9  # of similarities, which are of the order of 1
 
 
@@ -41,8 +44,10 @@ def scalar(values: ArrayLike | xr.DataArray, *, weight: ArrayLike | None = None)
 
     Raises
     ------
-    ValueError : for another shape, or a weight below 0.
+    ValueError : for another shape, an infinite value, an angle, which has a ``period``, and a
+        weight below 0 or of other units.
     """
+    check_no_angle(values, "values")
     x = _per_unit("values", values)
     weights = _weights(weight, x)
     x = x / (np.nanmax(np.abs(x), initial=0) or 1)
@@ -57,7 +62,10 @@ def scalar(values: ArrayLike | xr.DataArray, *, weight: ArrayLike | None = None)
 
 
 def circular(
-    angle: ArrayLike | xr.DataArray, *, period: float, weight: ArrayLike | None = None
+    angle: ArrayLike | xr.DataArray,
+    *,
+    period: float | None = None,
+    weight: ArrayLike | None = None,
 ) -> xr.DataArray:
     r"""Of an angle per unit: preferred orientation, direction, phase or hue.
 
@@ -68,7 +76,8 @@ def circular(
     Parameters
     ----------
     angle : (unit,), degrees.
-    period : degrees; 180 of an orientation or an axis, 360 of a direction, a phase or a hue.
+    period : degrees; 180 of an orientation or an axis, 360 of a direction, a phase or a hue. By
+        default what the attribute ``period`` of the angles says.
     weight : (unit,), at least 0; how much each unit counts, such as its selectivity.
 
     Returns
@@ -77,10 +86,15 @@ def circular(
 
     Raises
     ------
-    ValueError : for another shape, a period that is not positive, or a weight below 0.
+    ValueError : for another shape, an infinite angle, a period that is not positive, not given, or
+        not that of the angles, and a weight below 0 or of other units.
     """
-    if not 0 < period < np.inf:
+    of_angle = angle.attrs.get("period") if isinstance(angle, xr.DataArray) else None
+    period = of_angle if period is None else period
+    if period is None or not 0 < period < np.inf:
         raise ValueError(f"period={period} is not a positive number of degrees; 180 of an axis")
+    if of_angle not in (None, period):
+        raise ValueError(f"period={period:g} is not that of the angles, {of_angle:g}; leave it out")
     degrees = _per_unit("angle", angle)
     turn = 2 * np.pi / period
     return _labeled(np.cos(turn * (degrees[:, None] - degrees)), angle, weight)
@@ -113,13 +127,15 @@ def cosine(
 
     Raises
     ------
-    ValueError : for an array without a second dimension, or a weight below 0.
+    ValueError : for an array without a second dimension, an infinite number, and a weight below 0
+        or of other units.
     """
     if isinstance(vectors, xr.DataArray):
         vectors = vectors.transpose("unit", ...)
     arrays = np.asarray(vectors, float)
     if arrays.ndim < 2:
         raise ValueError(f"vectors are of shape {arrays.shape}; of one number a unit take scalar()")
+    _check_not_infinite("vectors", arrays)
     flat = arrays.reshape(len(arrays), -1)
     largest = np.abs(flat).max(1, keepdims=True)
     if centered:
@@ -139,14 +155,15 @@ def checked(similarity: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     ValueError : if it is not (unit, unit_2), not symmetric, NaN for only some pairs of a unit,
         above 1, or not 1 of a unit with itself, or for a weight below 0.
     """
+    similarity = xr.DataArray(similarity)  # of a bare array, to say what it lacks
     if similarity.ndim != 2 or "unit" not in similarity.dims or len(set(similarity.shape)) > 1:
         raise ValueError(
-            f"a similarity is (unit, unit_2), of all pairs; this is {dict(similarity.sizes)}: of a "
-            "property take similarity.scalar, circular or cosine"
+            f"a similarity is (unit, unit_2), of all pairs; this is {dict(similarity.sizes)}: name "
+            "its dimensions, or of a property take similarity.scalar, circular or cosine"
         )
     matrix = similarity.transpose("unit", ...).values.astype(float)
     itself = np.diag(matrix)
-    defined = np.isfinite(itself)
+    defined = ~np.isnan(itself)
     off = defined & (np.abs(itself - 1) > ROUNDING)
     if off.any():
         unit = int(off.argmax())
@@ -168,7 +185,15 @@ def _per_unit(name: str, values: ArrayLike | xr.DataArray) -> np.ndarray:
     array = np.asarray(values, float)
     if array.ndim != 1:
         raise ValueError(f"{name} are of shape {array.shape}; one number a unit, or take cosine()")
-    return np.where(np.isfinite(array), array, np.nan)
+    _check_not_infinite(name, array)
+    return array
+
+
+def _check_not_infinite(name: str, arrays: np.ndarray) -> None:
+    infinite = np.isinf(arrays).any(tuple(range(1, arrays.ndim)))
+    if infinite.any():
+        unit = int(infinite.argmax())
+        raise ValueError(f"{name} of unit {unit} are infinite; give NaN to leave it out, or ranks")
 
 
 def _weights(weight: ArrayLike | None, values: np.ndarray) -> np.ndarray:
@@ -195,8 +220,11 @@ def _labeled(
             for key, c in of.coords.items()
             if c.dims == (dim,) and key != "weight"
         }
-    if weight is not None:
-        _weights(weight, np.diag(matrix))
-        coords["weight"] = ("unit", np.asarray(weight, float), {"units": "1"})
     attrs = {"long_name": name, "units": "1"}
-    return xr.DataArray(matrix, coords, dims=("unit", "unit_2"), attrs=attrs)
+    found = xr.DataArray(matrix, coords, dims=("unit", "unit_2"), attrs=attrs)
+    if weight is None:
+        return found
+    _weights(weight, np.diag(matrix))
+    if isinstance(weight, xr.DataArray):
+        check_same_units(found, weight, "the property", "its weight")
+    return found.assign_coords(weight=("unit", np.asarray(weight, float), {"units": "1"}))

@@ -37,11 +37,16 @@ def bootstrap_interval(
     -------
     ``estimate``, ``low``, ``high`` and ``count`` without ``dim``; NaN where no unit has a value.
 
+    Raises
+    ------
+    ValueError : for an angle, which has a ``period``, and a level or resamples out of range.
+
     References
     ----------
     Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
     check_resampling(resamples, level)
+    check_no_angle(values, "values")
     reduce = {"mean": _mean, "median": _median}[statistic]
     if not values.sizes[dim]:
         values = values.pad({dim: (0, 1)})  # one unit without a value
@@ -161,6 +166,16 @@ def check_resampling(resamples: int, level: float) -> None:
         raise ValueError(f"level={level} is not between 0 and 1")
     if resamples < 1:
         raise ValueError(f"resamples={resamples} is below 1")
+
+
+def check_no_angle(values: object, name: str) -> None:
+    """Refuse, with a ValueError, what says that it goes around: of such numbers is no mean."""
+    period = values.attrs.get("period") if isinstance(values, xr.DataArray) else None
+    if period is not None:
+        raise ValueError(
+            f"{name}: an angle of period={period:g} has no mean, median or variance; compare by "
+            "similarity.circular, or drop the attribute period of what is no angle"
+        )
 
 
 def _drawn_medians(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:

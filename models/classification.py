@@ -135,7 +135,8 @@ def train_classifier(
     network = _fitted(network or TwoLayerSettings(), train)
     if len(train.labels) < training.batch_size:
         raise ValueError(
-            f"batch_size={training.batch_size} is above the {len(train.labels)} training images"
+            f"batch_size={training.batch_size} is above the {len(train.labels)} training images; "
+            f"pass --batch-size {len(train.labels)} or less"
         )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(training.seed)

@@ -15,7 +15,7 @@ FOLDERS = {
     "ephys.models": ROOT / "models",
 }
 ROWS = [
-    {"visual_field", "nearest", "data_folders", "display", "ranks"},
+    {"visual_field", "nearest", "data_folders", "display", "ranks", "rounding"},
     {"stimuli", "models", "responses"},
     {"electrodes", "tracing", "receptive_field", "cropping", "recording", "mapping"}
     | {"check_maps"}
@@ -26,12 +26,13 @@ ROWS = [
     | {"permutation", "rank_tests", "multiple_comparisons", "responsiveness"}
     | {"similarity", "groups", "grouping"}
     | {"waves", "photometry", "verification", "macaque_v1"},
-    {"figures", "report", "overview", "measures", "analysis", "experiment", "export"}
+    {"figures", "report", "overview", "measures", "tables", "analysis", "experiment", "export"}
     | {"comparison"}
     | {*("catalog", "contact_sheet", "panels", "color_figures", "group_figures")},
     {"cli", "__main__"},
 ]
 MEASURES = {"responses", "tuning", "selectivity", "contrast", "statistics", "reference"} | {
+    "rounding",
     *("fits", "shapes", "solver", "frequency", "modulation", "suppression", "macaque_v1"),
     *("filters", "check_maps"),
     *("curve_fits", "curve_shapes", "separable"),

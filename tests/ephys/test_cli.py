@@ -155,7 +155,8 @@ def test_the_protocols_are_listed_with_their_size_and_purpose() -> None:
 
 
 def test_the_layers_of_a_model_are_listed_and_its_own_are_starred() -> None:
-    header, *lines = ephys("layers", "superres-divnormei").stdout.splitlines()
+    header, *lines, legend = ephys("layers", "superres-divnormei").stdout.splitlines()
+    assert legend == "* recorded by default"
     assert header.split() == ["layer", "type", "output", "receptive", "field", "status"]
     starred = [line.split()[1] for line in lines if line.startswith("*")]
     assert starred == ["encoder.gabor_bank", "encoder.normalization"]
@@ -181,8 +182,13 @@ def test_a_run_is_exported(finished: tuple[Path, Result]) -> None:
     with xr.open_dataset("out.nc") as exported, open_store(run / "responses.zarr" / "small") as own:
         xr.testing.assert_identical(exported, own)
     line = refused("export", run, "--protocol", "none", "-o", "none.nc")
-    assert line == f"{run} has the protocols small; name one, not 'none'"
+    assert line == f"{run} has no protocol 'none'; there are small"
     assert not Path("none.nc").exists()
+    assert ephys("export", run, "-o", "out.csv").stdout == "out.csv\n"
+    table = pd.read_csv("out.csv")
+    with open_store(str(run / "responses.zarr" / "small")) as own:
+        assert len(table) == own.sizes["stimulus"]
+        np.testing.assert_allclose(table["measured:contrast"], table["contrast"], rtol=0.01)
 
 
 # A run.
@@ -228,6 +234,16 @@ def test_the_answer_as_json_is_the_table_of_the_population(
     np.testing.assert_allclose(medians, table["median"], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize(("quiet", "said"), [([], 1), (["-q"], 0)])
+def test_a_terminal_is_told_that_the_recording_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: list[str], said: int
+) -> None:
+    monkeypatch.setattr(experiment, "analyze", lambda run, about: None)
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
+    result = probe("-o", tmp_path / "run", *quiet)
+    assert result.stderr.count("tables and figures ...\n") == said
+
+
 def test_an_analysis_gives_the_same_answer(finished: tuple[Path, Result]) -> None:
     out, result = finished
     assert ephys("analyze", out).stdout == result.stdout
@@ -236,7 +252,7 @@ def test_an_analysis_gives_the_same_answer(finished: tuple[Path, Result]) -> Non
 def test_a_plot_names_its_picture(finished: tuple[Path, Result]) -> None:
     out, _ = finished
     picture = Path("figure2.png")
-    result = ephys("plot", out, out, "--protocol", "small", "-o", picture)
+    result = ephys("plot", out, out, "-o", picture)  # of its only protocol
     assert result.exit_code == 0
     assert result.stdout == "figure2.png\n"
     with Image.open(picture) as opened:
@@ -247,7 +263,8 @@ def test_a_dry_run_says_what_would_be_recorded_and_records_nothing() -> None:
     result = probe("--dry-run")
     assert result.exit_code == 0
     heads, line = result.stdout.splitlines()
-    row = dict(zip(heads.split(), line.split(), strict=True))
+    assert heads.endswith("seconds to record")
+    row = dict(zip(heads.split()[:-2], line.split(), strict=True))
     assert row["protocol"] == "small"
     assert int(row["stimuli"]) == STIMULI
     assert int(row["units"]) == 64
@@ -310,7 +327,7 @@ def test_the_run_is_called_by_the_model_unless_told(monkeypatch: pytest.MonkeyPa
         ),
         (
             ["train", "superres", "-o", "my.safetensors"],
-            "where is bsds500? give its path, or set EPHYS_DATA to the folder above it",
+            "where is bsds500? set EPHYS_DATA to the folder that holds it, or give its path",
         ),
         (
             ["train", "superres", "--data", "BSDS", "-o", "my.safetensors"],

@@ -64,12 +64,13 @@ def test_the_layers_of_a_run_are_compared() -> None:
     # All of one exceed all of the other, and no permutation was like that: 2 / 10,001.
     assert result.stdout.splitlines() == [
         "orientation: conv2 less conv1",
-        "                               units  difference [95 %]  delta       p",
-        "  osi                         20, 20     0.7 [0.7, 0.7]   1.00  0.0002",
-        "  cell_class: simple (share)  21, 21           1 [1, 1]   1.00  0.0002",
-        "Differences are of medians over units, or of shares of them, with bootstrap intervals.",
+        "                       units  difference [95 %]  delta        p",
+        "  osi                 20, 20     0.7 [0.7, 0.7]   1.00  ≤0.0002",
+        "  cell_class: simple  21, 21  100% [100%, 100%]   1.00  ≤0.0002",
+        "Differences are of medians over units, or shares of them (%), with bootstrap intervals.",
         "delta is Cliff's: P(a unit of the first exceeds one of the second) - P(the reverse).",
         "p is of permutation tests of delta, corrected for all 2 of them by Holm.",
+        "≤ is before the least p that so many permutations can tell.",
         "Angles have no median, and are left out: preferred_orientation.",
     ]
 
@@ -80,13 +81,23 @@ def test_runs_are_compared_layer_by_layer() -> None:
     lines = ephys(*arguments).stdout.splitlines()
     assert lines[:6] == [
         "orientation: new: conv1 less old: conv1",
-        "        units  difference [95 %]  delta       p",
-        "  osi  20, 20  -0.7 [-0.7, -0.7]  -1.00  0.0002",
+        "        units  difference [95 %]  delta        p",
+        "  osi  20, 20  -0.7 [-0.7, -0.7]  -1.00  ≤0.0002",
         "orientation: new: conv2 less old: conv2",
-        "        units  difference [95 %]  delta       p",
-        "  osi  20, 20           0 [0, 0]   0.00       1",
+        "        units  difference [95 %]  delta        p",
+        "  osi  20, 20           0 [0, 0]   0.00        1",
     ]
-    assert lines[-1].endswith("corrected for all 2 of them by Benjamini and Hochberg.")
+    assert lines[-2].endswith("corrected for all 2 of them by Benjamini and Hochberg.")
+
+
+def test_how_fits_went_is_only_said_where_that_was_asked() -> None:
+    run = write_run("run", conv1=FLAT, conv2=TUNED)
+    table = (run / "units.csv").read_text().replace("osi", "fit_r_squared")
+    (run / "units.csv").write_text(table)
+    assert "fit_r_squared" not in ephys("compare", run).stdout
+    assert "  fit_r_squared  20, 20 " in ephys("compare", run, "--measure", "fit_*").stdout
+    rows = json.loads(ephys("compare", run, "--json").stdout)
+    assert rows[0]["measure"] == "fit_r_squared"
 
 
 def test_the_table_is_written_where_that_was_asked() -> None:

@@ -57,6 +57,41 @@ def test_a_linear_unit_is_as_selective_as_when_it_is_rectified() -> None:
     assert rectified == pytest.approx(np.pi / 4, rel=1e-6)
 
 
+@pytest.mark.parametrize(("count", "least", "most"), [(12, 0.776, 0.804), (36, 0.784, 0.787)])
+def test_the_selectivity_of_a_cosine_depends_on_where_it_peaks_between_the_hues(
+    count: int, least: float, most: float
+) -> None:
+    hues = np.arange(count) * 360 / count
+    linear = curve([cosine(peak, hues) for peak in np.linspace(0, 360 / count, 41)])
+    found = hue_selectivity(linear)
+    np.testing.assert_allclose(found, hue_selectivity(linear.clip(min=0)), rtol=1e-9)
+    np.testing.assert_allclose([found.min(), found.max()], [least, most], atol=5.1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "most"), [(4, 51.3, 82.5), (6, 53.5, 60), (12, 59, 60), (17, 59, 61)]
+)
+def test_the_half_width_of_a_rectified_cosine_is_that_of_the_spline(
+    count: int, least: float, most: float
+) -> None:
+    hues = np.arange(count) * 360 / count
+    linear = curve([cosine(peak, hues) for peak in np.linspace(0, 360 / count, 41)])
+    rectified = hue_half_width(linear.clip(min=0))
+    assert least - 0.1 < rectified.min()
+    assert rectified.max() < most + 0.1
+    if count >= 12:
+        np.testing.assert_allclose(hue_half_width(linear), 60, atol=0.01)
+
+
+def test_a_flat_curve_of_float32_has_no_hue() -> None:
+    noise = np.random.default_rng(3).choice([-1, 0, 1], (20, 36)) * np.finfo(np.float32).eps
+    flat = curve(5 * (1 + noise)).astype(np.float32)
+    assert flat.values.std() > 0
+    assert resultant_hue(flat).isnull().all()
+    some = curve(5 * (1 + 1e-4 * cosine(70))).astype(np.float32)
+    assert resultant_hue(some).item() == pytest.approx(70, abs=1)
+
+
 def test_the_selectivity_of_rates_is_that_for_direction() -> None:
     rates = np.random.default_rng(7).gamma(1.0, size=(5, 36))
     found = hue_selectivity(curve(rates))

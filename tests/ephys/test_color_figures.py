@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.text import Annotation
 
 from ephys.analysis import protocol_figure
 from ephys.color_figures import (
@@ -92,6 +93,10 @@ def test_a_filter_that_is_blind_to_color_in_pixels_is_marked() -> None:
     figure = cone_weight_plane(weights((1, 1, 1)))
     (cross,) = [line for line in figure.axes[0].lines if line.get_gid() == "alike"]
     np.testing.assert_allclose(np.asarray(cross.get_xydata()), [share[:2]], atol=1e-12)
+    (said,) = [text for text in figure.axes[0].texts if text.get_text() == "R = G = B"]
+    assert isinstance(said, Annotation)
+    assert said.xy == pytest.approx(share[:2])  # where its line ends
+    assert abs(np.array(said.xyann)).sum() > 1  # outside the diamond, where no unit is
 
 
 def test_units_without_weights_are_counted_and_not_drawn() -> None:
@@ -188,6 +193,22 @@ def test_the_line_goes_around_and_the_ring_is_the_blank() -> None:
     np.testing.assert_allclose(blank[:, 1], 1)
     assert ax.get_ylim()[0] < response[:, 1].min()
     assert ax.get_xlabel() == "\N{MINUS SIGN}1 to 3"
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((0.0, 1523.4), "0 to 1520"),
+        ((-0.00123456, 99_400.0), "\N{MINUS SIGN}0.00123 to 99400"),
+        ((0.0002, 250_000.0), "0.0002 to 2.5e+05"),
+    ],
+)
+def test_ends_of_a_response_have_three_digits_and_rarely_an_exponent(
+    ends: tuple[float, float], words: str
+) -> None:
+    low, high = ends
+    (ax,) = hue_tuning(curves(low + (high - low) * (AZIMUTHS == 90), blank=low)).axes
+    assert ax.get_xlabel() == words
 
 
 def test_hues_around_the_curve_look_as_they_were_shown() -> None:

@@ -178,9 +178,10 @@ def test_parameters_of_a_fit_that_failed_are_left_out() -> None:
             units(
                 layer=layer,
                 count=4,
-                von_mises_kappa=[1.0, 2.0, 3.0, 90.0],
+                von_mises_kappa=[1.0, 2.0, 50.0, 90.0],
                 von_mises_r_squared=[0.9, 0.8, 0.7, 0.1],
                 von_mises_at_bound=[0.0, 0.0, 0.0, 1.0],
+                von_mises_converged=[1.0, 1.0, 0.0, 1.0],
                 naka_rushton_c50=[0.1, 0.2, 9.0, 9.0],
                 naka_rushton_extrapolated=[0.0, 0.0, 1.0, np.nan],
             )
@@ -188,7 +189,7 @@ def test_parameters_of_a_fit_that_failed_are_left_out() -> None:
         ]
     )
     found = by_measure(table)
-    assert values(found["von_mises_kappa"], "count_a", "value_a") == [3, 2]
+    assert values(found["von_mises_kappa"], "count_a", "value_a") == [2, 1.5]
     assert found["von_mises_r_squared"]["count_a"] == 4
     assert values(found["von_mises_at_bound"], "count_a", "value_a") == [4, 0.25]
     assert found["naka_rushton_c50"]["count_a"] == 2
@@ -327,14 +328,26 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest(
             {"permutations": 0},
             "permutations=0 is below 1",
         ),
+        ({}, {}, "there are no tables; give one of two layers or more, or several"),
     ],
-    ids=["alone", "no protocol", "other protocol", "no layer", "expression", "permutations"],
+    ids=[
+        *("alone", "no protocol", "other protocol", "no layer", "expression", "permutations"),
+        "no table",
+    ],
 )
 def test_what_cannot_be_compared_is_refused(
     tables: dict[str, pd.DataFrame], asked: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         compare(tables, **asked)
+
+
+def test_another_correction_is_refused_before_any_permutation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("ephys.comparison.differences")
+    with pytest.raises(KeyError, match="correction='none' is none of holm, fdr_bh, bonferroni"):
+        compare({"run": layers(one=normal(1), two=normal(2))}, correction="none")  # type: ignore[arg-type]
 
 
 # Runs.

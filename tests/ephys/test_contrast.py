@@ -311,6 +311,22 @@ def test_ratios_to_a_silent_contrast_are_undefined(silent: int) -> None:
         assert measured["amplitude_ratio"] == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_ratio_to_a_flat_curve_is_undefined_whatever_its_sums_round_to(dtype: str) -> None:
+    values = np.full((100, 7, 36), 0.1)
+    values *= np.linspace(1, 3, 100)[:, None, None]
+    values[:, 3:] += von_mises(2)
+    values[:50, 0] += np.cos(4 * np.deg2rad(ORIENTATIONS)) / 20  # no orientation more than another
+    low = gosi(curves(values.astype(dtype))).isel(contrast=0)
+    assert (low[50:] > 0).any()  # which without the limit is divided by
+    measured = contrast_invariance(curves(values.astype(dtype)))
+    assert (measured["selectivity"][50:, :3] == 0).all()
+    if dtype == "float64":
+        assert (measured["selectivity"][:50, 0] == 0).all()
+    assert measured["selectivity_ratio"][50:].isnull().all()
+    assert (measured["selectivity"][:, 3:] > 0.1).all()
+
+
 def test_one_responding_contrast_has_no_slope() -> None:
     values = scaled(CONTRASTS, von_mises(2))
     values[:, :-1] = 0

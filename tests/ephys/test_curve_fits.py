@@ -551,6 +551,21 @@ def test_without_a_surround_there_is_no_size_of_it_and_no_suppression() -> None:
     assert found["suppression_index"].item() == pytest.approx(0, abs=2 * PLANTED)
 
 
+@pytest.mark.parametrize("name", ["difference of Gaussians", "ratio of Gaussians"])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_unit_without_a_surround_is_at_no_bound(name: str, noise: float) -> None:
+    """Its suppression, of next to nothing, counts in a mean over units without those at one."""
+    rng = np.random.default_rng(0)
+    response = erf(DIAMETERS / rng.uniform(0.5, 3, (100, 1)))
+    response = response ** (2 if name == "ratio of Gaussians" else 1)
+    found = one(response + noise * rng.normal(size=response.shape), name)
+    none = found["surround_size"].isnull()
+    assert none.sum() > 5
+    assert not found["at_bound"][none].any()
+    # A center alone never falls; divided by at most 1.001 it falls by less than a thousandth.
+    assert (found["suppression_index"][none] < 0.001).all()
+
+
 # Laws.
 
 
@@ -664,6 +679,7 @@ def test_what_is_only_suppressed_has_no_peak() -> None:
     """Without a baseline, a curve below 0 is best described by nothing."""
     found = one(-1 - FREQUENCIES, "spatial frequency")
     assert found["amplitude"].item() == 0
+    assert not found["at_bound"]
     assert np.isnan([found[n].item() for n in ("preferred", "bandwidth", "low_cut")]).all()
     assert found["r_squared"].item() < 0
     for name in ("difference of Gaussians", "ratio of Gaussians"):
@@ -672,6 +688,7 @@ def test_what_is_only_suppressed_has_no_peak() -> None:
         assert np.isnan(found["suppression_index"])
         assert np.isnan(found["summation_field"])
         assert np.isnan(found["center_size"])
+        assert not found["at_bound"]
 
 
 # What is refused.

@@ -108,6 +108,43 @@ def test_starts_are_within_the_bounds_and_reach_them(name: str) -> None:
     assert np.isfinite(form.basis(nodes)).all()
 
 
+INSIDE = {name: random_shapes(form, 1)[0] for name, form in FORMS.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "gains", "edges", "expected"),
+    [
+        ("von Mises", [1], {}, False),
+        ("von Mises", [1], {1: "lower"}, True),
+        ("von Mises", [0], {1: "lower"}, False),
+        ("two lobes", [0, 1], {1: "upper"}, True),
+        ("two lobes", [0, 0], {1: "upper"}, False),
+        ("log-Gaussian", [1], {0: "lower"}, True),
+        ("log-Gaussian", [0], {0: "lower"}, False),
+        ("Naka-Rushton", [-1], {0: "upper"}, True),
+        ("difference of Gaussians", [1, 0.5], {}, False),
+        ("difference of Gaussians", [1, 0.5], {1: "upper"}, True),
+        ("difference of Gaussians", [1, 0], {1: "upper"}, False),
+        ("difference of Gaussians", [1, 0], {0: "lower", 1: "upper"}, True),
+        ("difference of Gaussians", [0, 0], {0: "lower", 1: "upper"}, False),
+        ("ratio of Gaussians", [1], {1: "lower"}, True),
+        ("ratio of Gaussians", [1], {2: "upper"}, True),
+        ("ratio of Gaussians", [1], {2: "lower"}, False),
+        ("ratio of Gaussians", [1], {1: "lower", 2: "lower"}, False),
+        ("ratio of Gaussians", [1], {0: "upper", 2: "lower"}, True),
+        ("ratio of Gaussians", [0], {0: "upper", 1: "lower", 2: "upper"}, False),
+        ("normalization", [0, -1], {1: "lower"}, True),
+    ],
+)
+def test_only_what_shows_in_the_curve_can_be_at_a_bound(
+    name: str, gains: list[float], edges: dict[int, str], expected: bool
+) -> None:
+    form, shape = FORMS[name], INSIDE[name].copy()
+    for axis, side in edges.items():
+        shape[axis] = getattr(form, side)[axis]
+    assert form.at_bound(np.array(gains)[:, None], shape[:, None]).tolist() == [expected]
+
+
 def test_difference_and_ratio_are_of_integrals_of_gaussians() -> None:
     """erf(d / w) is the integral from -d/2 to d/2 of exp(-(2 y / w)^2), over the whole of it."""
     width = 1.7

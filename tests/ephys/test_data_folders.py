@@ -21,7 +21,7 @@ def test_data_that_the_environment_does_not_tell_of_is_asked_for(
     monkeypatch.delenv("EPHYS_DATA", raising=False)
     if value is not None:
         monkeypatch.setenv("EPHYS_DATA", value)
-    with pytest.raises(ValueError, match=r"bsds500.*path.*EPHYS_DATA"):
+    with pytest.raises(ValueError, match=r"^where is bsds500\? set EPHYS_DATA to the folder"):
         data_folder("bsds500")
 
 

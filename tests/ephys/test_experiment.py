@@ -449,10 +449,28 @@ def test_an_estimate_counts_stimuli_units_and_megabytes(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_estimate_shows_a_few_batches_only() -> None:
+def test_an_estimate_shows_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ephys.experiment.ENOUGH_SECONDS", 0)
     model = Cells()
     estimate(model, ["small"], batch_size=BATCH)
     assert 0 < model.batches < STIMULI // BATCH
+
+
+def test_an_estimate_is_of_all_stimuli(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of our own: a tenth of a second for a recording, a hundredth for a stimulus."""
+    now = 0.0
+
+    def recorded(model: object, stimuli: StimulusSet, *_: object, **__: object) -> xr.Dataset:
+        nonlocal now
+        now += 0.1 + 0.01 * len(stimuli)
+        return xr.Dataset({"response": (("stimulus", "unit"), np.zeros((len(stimuli), 3)))})
+
+    monkeypatch.setattr("ephys.experiment.record", recorded)
+    monkeypatch.setattr("ephys.experiment.time.perf_counter", lambda: now)
+    (seconds,) = estimate(Cells(), ["small"])["seconds"]
+    assert seconds == pytest.approx(0.1 + 0.01 * STIMULI)
+    # It showed 8, to be ready, and 8, 32 and then, since that took no second, all.
+    assert now == pytest.approx(4 * 0.1 + 0.01 * (8 + 8 + 32 + STIMULI))
 
 
 def test_an_estimate_refuses_what_the_experiment_would() -> None:
@@ -502,10 +520,10 @@ def test_one_command_puts_units_beside_the_animal(tmp_path: Path) -> None:
         own = units[units["protocol"] == name]
         assert len(own) == found.sizes["unit"] > 0
         for measure in distributions():
-            np.testing.assert_allclose(own[measure], found[measure], rtol=1e-12)
+            np.testing.assert_allclose(own[measure], found[measure], rtol=5e-9)  # nine digits
         by_hand = score(found, seed=3)
         table = scores[scores["protocol"] == name].set_index("property")
         for column in ("units", "defined", "similarity", "ceiling", "score", "low", "high"):
-            np.testing.assert_allclose(table[column], by_hand[column], rtol=1e-12)
+            np.testing.assert_allclose(table[column], by_hand[column], rtol=5e-9)
     analyze(run)
     pd.testing.assert_frame_equal(scores, pd.read_csv(run / "macaque_v1.csv", dtype={"layer": str}))

@@ -289,6 +289,38 @@ def test_what_a_table_has_no_place_for_is_refused_by_name(suffix: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_what_was_measured_of_the_stimuli_has_columns_of_its_own(
+    suffix: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    measured = rng.uniform(size=(STIMULI, 3))
+    measured[:, 1] = np.nan
+    measured[2, 2] = np.nan
+    shown = recording().assign(measured=(("stimulus", "quantity"), measured))
+    shown = shown.assign_coords(
+        quantity=["contrast", "diameter", "size"], unit_of=("quantity", ["1", "degree", "degree"])
+    )
+    path = export(shown, tmp_path / f"recording{suffix}")
+    if suffix == ".csv":
+        table = pd.read_csv(path)
+        columns = json.loads(path.with_suffix(".attributes.json").read_text())["columns"]
+        about = {name: columns[name]["unit_of"] for name in columns if ":" in name}
+    else:
+        table = pd.read_parquet(path).drop_duplicates("stimulus")
+        fields = pyarrow.parquet.read_schema(path)
+        about = {
+            name: fields.field(name).metadata[b"unit_of"].decode()
+            for name in fields.names
+            if ":" in name
+        }
+    assert about == {"measured:contrast": "1", "measured:size": "degree"}
+    for place, name in ((0, "contrast"), (2, "size")):
+        np.testing.assert_array_equal(table[f"measured:{name}"], measured[:, place])
+    parameters = ["stimulus", "family", "colored", "envelope_sd", "orientation", "seed"]
+    assert list(table)[:8] == [*parameters, *about]
+
+
 def test_netcdf_has_a_place_for_more(tmp_path: Path) -> None:
     more = recording().assign(spectrum=(("unit", "frequency"), np.ones((UNITS, 5))))
     repeated = xr.concat([more["response"]] * 2, "repeat").transpose("unit", "repeat", "stimulus")

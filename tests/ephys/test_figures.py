@@ -15,6 +15,7 @@ from matplotlib.patches import StepPatch
 
 from ephys.figures import (
     contrast_colors,
+    few_ticks,
     figure2,
     marginal_curves,
     overview_figure,
@@ -27,7 +28,7 @@ from ephys.reference import distributions, parametric_tuning
 
 CONTRASTS = np.array([0.1, 0.5, 0.9])
 ORIENTATIONS = np.arange(12) * 15.0
-RELATIVE = np.arange(-6, 6) * 15.0
+RELATIVE = np.arange(-6, 7) * 15.0  # both ends of the circle
 GAINS = np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0], [0.5, 2.0, 6.5]])  # (unit, contrast)
 PREFERRED = (15.0, 90.0, 165.0)
 BLANK = np.array([0.1, 0.2, 0.6])
@@ -182,10 +183,21 @@ def test_without_axes_the_current_ones_are_drawn_on() -> None:
     assert len(plt.get_fignums()) == 1
 
 
-def test_the_axis_goes_once_around_the_circle() -> None:
-    ax = tuning_curves(planted(), axes())
+@pytest.mark.parametrize("count", [11, 12])
+def test_the_axis_and_the_lines_go_once_around_the_circle(count: int) -> None:
+    degrees = np.arange(count) * 180 / count
+    curve = xr.DataArray(
+        von_mises(degrees - degrees[4])[None, None],
+        {"contrast": [1.0], "orientation": degrees},
+        ("unit", "contrast", "orientation"),
+    )
+    ax = tuning_curves(curve, axes())
     assert ax.get_xlabel() == "degrees from preferred"
     assert ax.get_xlim() == (-90, 90)
+    x, y = (np.asarray(values, float) for values in ax.lines[0].get_data())
+    assert x[0] <= -90
+    assert x[-1] >= 90
+    np.testing.assert_allclose(y, von_mises(x))
 
 
 # Colors.
@@ -236,15 +248,21 @@ def test_figure_2_has_its_five_panels(whole: Figure) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "elsewhere", "letters"),
-    [(None, None, "ADE"), (planted(), None, "ACDE"), (None, planted(), "ABDE")],
+    ("after", "elsewhere", "letters", "kinds"),
+    [
+        (None, None, "ABC", ["before", "model"]),
+        (planted(), None, "ABCD", ["before", "after", "model"]),
+        (None, planted(), "ABCD", ["before", "VGG-16", "model"]),
+    ],
     ids=["neither", "after", "elsewhere"],
 )
-def test_panels_that_are_not_given_are_left_out(
-    after: xr.DataArray | None, elsewhere: xr.DataArray | None, letters: str
+def test_panels_that_are_not_given_are_left_out_and_no_letter_is_missing(
+    after: xr.DataArray | None, elsewhere: xr.DataArray | None, letters: str, kinds: list[str]
 ) -> None:
     figure = figure2(planted(), after, elsewhere, stimuli=STIMULI)
     assert "".join(title[0] for title in titles(figure)) == letters
+    *panels, _ = titles(figure)
+    assert all(kind in title for kind, title in zip(kinds, panels, strict=True))
     assert len(figure.axes) == 2 * (len(letters) - 1) + len(CONTRASTS)
 
 
@@ -262,7 +280,7 @@ def test_the_reference_is_the_parametric_model_at_the_same_contrasts(whole: Figu
     assert legend is not None
     labels = " ".join(text.get_text() for text in legend.get_texts())
     assert "marmoset" in labels
-    assert "cat" in labels
+    assert "cat: mean ± s.d." in labels
 
 
 def test_each_axis_says_what_it_shows(whole: Figure) -> None:
@@ -320,7 +338,8 @@ def test_nothing_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_each_layer_has_its_column_and_there_is_no_reference() -> None:
     layers = {"features.1": planted(), "features.3": 2 * planted()}
     figure = tuning_by_layer(layers, stimuli=STIMULI)
-    assert titles(figure)[:2] == ["features.1 (n = 3)", "features.3 (n = 3)"]
+    layer_titles = ["features.1 (n = 3)", "features.3 (n = 3)"]
+    assert [title for title in titles(figure) if title.strip()] == layer_titles
     assert len(figure.axes) == 2 * 2 + len(CONTRASTS)
     for factor, layer in ((1, "features.1"), (2, "features.3")):
         for line, gain in zip(curves_of(titled(figure, layer)), GAINS.mean(0), strict=True):
@@ -366,12 +385,9 @@ def test_each_layer_has_a_line_with_its_band_and_the_blank_is_dotted() -> None:
     [
         ("spatial_frequency", [0.5, 1, 2], "log"),
         ("diameter", [0.5, 1, 2], "log"),
-        ("contrast", [0.1, 0.5, 1], "log"),
-        ("mask_contrast", [0, 0.5, 1], "symlog"),
         ("surround_angle", [0, 60, 120], "linear"),
         ("x", [-1, 0, 1], "linear"),
         ("saturation", [0, 0.5, 1], "linear"),
-        ("polarity", [-1, 1], "linear"),
     ],
 )
 def test_frequencies_sizes_and_contrasts_are_in_octaves(
@@ -404,11 +420,62 @@ def test_angles_go_around_their_circle_with_ticks_at_its_quarters(
         assert x[-1] - x[0] == 180
 
 
-def test_a_long_axis_has_a_few_ticks_at_values_that_were_shown() -> None:
-    values = 2.0 ** np.arange(12)
-    ax = marginal_curves({"a": curve("spatial_frequency", values.tolist())}, axes())
-    assert len(ax.get_xticks()) <= 5
-    assert set(ax.get_xticks()) <= set(values)
+@pytest.mark.parametrize(
+    ("values", "scale"), [([0.1, 0.5, 1], "log"), ([0, 0.5, 1], "symlog"), ([0, 1], "linear")]
+)
+def test_contrasts_are_in_percent(values: list[float], scale: str) -> None:
+    ax = marginal_curves({"a": curve("mask_contrast", values)}, axes())
+    assert ax.get_xscale() == scale
+    assert ax.get_xlabel() == "mask contrast (%)"
+    assert labels(ax) == [f"{100 * value:g}" for value in values]
+
+
+def test_two_values_are_dots_with_bars_side_by_side_and_no_line() -> None:
+    polarity = curve("polarity", [-1, 1])
+    ax = marginal_curves({"a": polarity, "b": 2 * polarity}, axes())
+    assert labels(ax) == ["dark", "light"]
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_linestyle() for line in dots] == ["None", "None"]
+    x, y = (np.array([line.get_data()[i] for line in dots], float) for i in (0, 1))
+    np.testing.assert_allclose(y, [[0.1, 0.4], [0.2, 0.8]])
+    np.testing.assert_allclose(x.mean(0), ax.get_xticks())
+    assert (np.diff(x, axis=0) > 0).all()
+    ends = [np.array([bar[:, 1] for bar in bars.get_segments()]) for bars in ax.collections]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(ends, [[[0, 0.2], [0.3, 0.5]], [[0, 0.4], [0.6, 1]]], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "octaves", "ticks"),
+    [
+        ([0.25, 0.5, 1, 2, 4, 8], True, [0.25, 0.5, 1, 2, 4, 8]),
+        ([0, 0.06, 0.12, 0.25, 0.5], True, [0, 0.06, 0.12, 0.25, 0.5]),
+        (0.2 * 2 ** np.arange(0.5, 4.5, 0.5), True, [0.3, 0.5, 1, 2, 3]),
+        ([0, *0.01 * 2 ** np.arange(7.0)], True, [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]),
+        (2.0 ** np.arange(12), True, [1, 10, 100, 1000]),
+        (2 ** np.arange(0.1, 1, 0.1), True, [1.2, 1.4, 1.6, 1.8]),
+        (np.arange(8) / 32, False, [0, 0.05, 0.1, 0.15, 0.2]),
+        ([-1, 0, 1], False, [-1, 0, 1]),
+    ],
+)
+def test_ticks_are_at_few_values_or_at_round_numbers(
+    values: list[float], octaves: bool, ticks: list[float]
+) -> None:
+    found = few_ticks(np.array(values, float), octaves=octaves)
+    np.testing.assert_allclose(found, ticks, atol=1e-12)
+
+
+def test_angles_from_the_preferred_reach_both_ends_and_say_so() -> None:
+    for values in (np.arange(-90, 90, 30.0), np.arange(-72, 90, 36.0)):
+        ax = marginal_curves({"a": curve("relative_orientation", values.tolist())}, axes())
+        assert ax.get_xlabel() == "degrees from preferred orientation"
+        assert ax.get_xlim() == (-90, 90)
+        assert ax.get_xticks().tolist() == [-90, -45, 0, 45, 90]
+        x, y = (np.asarray(line, float) for line in ax.lines[0].get_data())
+        assert x[0] <= -90
+        assert x[-1] >= 90
+        for degrees, height in zip(x, y, strict=True):  # as 180 degrees on
+            (same,) = np.flatnonzero(np.isclose((values - degrees + 1e-6) % 180, 0, atol=1e-5))
+            assert height == np.linspace(0.1, 0.4, values.size)[same]
 
 
 def test_an_axis_of_hue_is_colored() -> None:
@@ -435,7 +502,9 @@ def test_a_grid_of_positions_is_an_image_with_up_above() -> None:
     (mesh,) = ax.collections
     np.testing.assert_array_equal(np.asarray(mesh.get_array()), [[1, 3, 5], [2, 4, 6]])
     assert ax.get_ylim()[0] < ax.get_ylim()[1]
-    assert "black is 6" in ax.get_xlabel()
+    (inset,) = ax.child_axes
+    assert inset.get_ylim() == (0, 6)  # of the bar
+    assert "response - blank" in inset.get_ylabel()
 
 
 def test_positions_that_are_no_grid_are_dots() -> None:
@@ -474,7 +543,19 @@ def test_the_panels_of_an_overview_have_one_scale_and_one_color_for_each_layer()
 def test_positions_have_a_map_for_each_layer() -> None:
     one = places([0, 0, 1, 1], [0, 1] * 2, [1, 2, 3, 4])
     figure = overview_figure({"part": {"position": {"a": one, "b": one}}})
-    assert [ax.get_xlabel().splitlines()[-1] for ax in figure.axes] == ["a", "b"]
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
+    assert not [legend for sub in figure.subfigs for legend in sub.legends]  # there are no lines
+
+
+def test_beside_maps_the_legend_is_that_of_the_only_lines() -> None:
+    one = places([0, 0, 1, 1], [0, 1] * 2, [1, 2, 3, 4])
+    polarity = curve("polarity", [-1, 1])
+    figure = overview_figure({"": {"position": {"a": one}, "polarity": {"a": polarity}}})
+    position, dots = figure.axes
+    assert position.get_legend() is None
+    legend = dots.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["a (n = 3)"]
 
 
 def test_examples_are_shown_below_with_what_they_are() -> None:
@@ -484,8 +565,18 @@ def test_examples_are_shown_below_with_what_they_are() -> None:
     figure.draw_without_rendering()
     shown = [ax for ax in figure.axes if ax.images]
     assert [ax.get_xlabel() for ax in shown] == ["phase 0°", "one\nphase $180°"]
+    bottom = min(box.y0 for ax in shown if (box := ax.get_tightbbox()) is not None)
+    assert 0 <= bottom < 0.05 * figure.bbox.height  # with no empty strip below
     panel = figure.axes[0].get_window_extent()
     assert all(ax.get_window_extent().y1 < panel.y0 for ax in shown)
+
+
+def test_a_number_is_in_one_line_with_its_units() -> None:
+    examples = [(np.zeros((4, 4)), "spatial frequency 2.5 cycles/degree")]
+    figure = overview_figure({"": {"phase": {"a": curve("phase", [0, 180])}}}, examples=examples)
+    (shown,) = [ax for ax in figure.axes if ax.images]
+    lines = shown.get_xlabel().replace("\N{NO-BREAK SPACE}", " ").splitlines()
+    assert lines == ["spatial frequency", "2.5 cycles/degree"]
 
 
 def test_nothing_of_an_overview_is_cut_off() -> None:

@@ -185,6 +185,17 @@ def test_a_low_pass_filter_prefers_a_uniform_field_and_a_checkerboard_the_nyquis
     assert found.attrs["units"] == "cycles degree-1"
 
 
+def test_a_filter_that_answers_all_gratings_alike_prefers_none() -> None:
+    pixel = np.zeros((3, 3, 7, 7))
+    pixel[0, :, 1, 2] = pixel[1, :, 3, 3] = [0.3, 0.5, 0.2]
+    pixel[2, 0, 1, 2], pixel[2, 1, 5, 0] = 0.1, 0.7  # each channel has its own
+    for weights in (pixel, 1e-3 * pixel, random_filters(14, 2, 3, 1, 1)):
+        assert preferred_spatial_frequency(weights, pixels_per_degree=1).isnull().all()
+    pixel[0, :, [1, 2], [3, 2]] = 1e-6  # a trace of two others; a uniform field excites all
+    # Near its peak the power falls by 1e-6 of a square, which rounding leaves at sqrt(EPS / 1e-6).
+    assert preferred_spatial_frequency(pixel[:1], pixels_per_degree=1).item() < 1e-5
+
+
 def test_the_preferred_frequency_is_the_highest_peak_of_the_spectrum() -> None:
     weights = random_filters(8, 12, 3, 6, 6)  # of many peaks, some of nearly the same height
     fine = np.fft.fftfreq(384)
@@ -254,6 +265,18 @@ def test_a_filter_that_sums_up_cone_contrasts_has_their_weights() -> None:
     # The inverse of the matrix has entries of about 10.
     np.testing.assert_allclose(cone_weights(weights), mixtures, rtol=0, atol=100 * EPS)
     np.testing.assert_array_equal(cone_weights(weights), cone_weights(-weights))  # ON and OFF
+
+
+def test_of_equally_large_cone_weights_the_first_is_positive() -> None:
+    contrasts = RGB_TO_LMS / RGB_TO_LMS.sum(1, keepdims=True)
+    mixtures = np.array([[0.5, -0.5, 0], [0.4, -0.2, -0.4], [0.2, 0.4, -0.4]])
+    gains = np.random.default_rng(13).normal(size=40)
+    colors = np.concatenate([gain * mixtures @ contrasts for gain in gains])
+    weights = np.concatenate([gabor(0, 0.2, tuple(color)) for color in colors])
+    expected = np.tile(mixtures, (gains.size, 1))
+    for dtype, eps in ((np.float64, EPS), (np.float32, EPS32)):
+        found = cone_weights(weights.astype(dtype))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=100 * eps)
 
 
 def test_the_hue_axis_is_where_the_stimuli_of_that_azimuth_excite_most() -> None:
@@ -341,6 +364,12 @@ def test_every_property_says_its_units_and_every_axis_its_period() -> None:
     assert len({one.attrs["long_name"] for one in table.values()}) == len(table)
 
 
+def grating(weights: np.ndarray, frequencies: list[float]) -> xr.DataArray:
+    return grating_amplitude(
+        weights, spatial_frequency=frequencies, orientation=[0], pixels_per_degree=1
+    )
+
+
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
@@ -350,6 +379,13 @@ def test_every_property_says_its_units_and_every_axis_its_period() -> None:
         (lambda w: preferred_orientation(w, band=(0.7, 0.3)), r"band=\(0.7, 0.3\)"),
         (lambda w: orientation_selectivity(w, band=(0, 1.2)), r"band=\(0, 1.2\)"),
         (lambda w: preferred_spatial_frequency(w, pixels_per_degree=0), "pixels_per_degree=0"),
+        (
+            lambda w: grating(w, [0.1, 0.7]),
+            "^spatial_frequency=0.7 is not from 0 to 0.5, the Nyquist limit at pixels_per_degree=1",
+        ),
+        (lambda w: grating(w, [-0.2, 0.2]), "^spatial_frequency=-0.2 is not from 0 to 0.5"),
+        (lambda w: grating(w, [np.nan]), "^spatial_frequency=nan is not from 0 to 0.5"),
+        (lambda w: along_color(w, [1, 1]), r"^rgb of shape \(2,\); give three numbers"),
         (lambda w: cone_weights(w, rgb_to_lms=np.eye(2)), r"rgb_to_lms of shape \(2, 2\)"),
         (lambda w: hue_axis(w, rgb_to_lms=np.ones((3, 3))), "rgb_to_lms has no inverse"),
     ],

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from scipy import stats
+from scipy.spatial.distance import pdist, squareform
 
 from ephys.grouping import STATISTICS, grouping_test
 from ephys.groups import clustered, contiguous, declared, of_layer
@@ -283,6 +284,44 @@ def test_intervals_hold_what_other_units_of_the_groups_show_on_average(
     assert (width < 2.5 * 2 * 2).all()  # of +-2 errors; wide, but two and a half times at most
 
 
+def unlike(sizes: list[int], means: list[float], spread: float) -> tuple[xr.Dataset, np.ndarray]:
+    """Of 200 samples of orientations around means, which intervals hold, and how wide they are."""
+    rng = np.random.default_rng(1)
+    around = np.repeat(means, sizes)
+    samples = {
+        str(sample): circular(around + spread * rng.normal(size=len(around)), period=180)
+        for sample in range(200)
+    }
+    found = grouping_test(samples, around, resamples=99)
+    truth = found["observed"].mean("property")
+    found["covered"] = ((found["low"] <= truth) & (truth <= found["high"])).mean("property")
+    width = (found["high"] - found["low"]).mean("property") / found["observed"].std("property")
+    return found, width.values / 4
+
+
+def test_intervals_beside_a_group_of_two_hold_less_often_of_the_share_of_variance() -> None:
+    difference, share, silhouette = unlike([2, 40], [0, 45], SPREAD)[0]["covered"].values
+    assert difference > 0.92 - 3 * np.sqrt(0.92 * 0.08 / 200)
+    assert silhouette > 0.92 - 3 * np.sqrt(0.92 * 0.08 / 200)
+    assert abs(share - 0.89) < 0.02 + 3 * np.sqrt(0.89 * 0.11 / 200)
+
+
+def test_intervals_of_groups_far_apart_are_too_wide_and_may_end_above_1() -> None:
+    found, (difference, share, silhouette) = unlike([8] * 4, [0, 45, 90, 135], 5)
+    assert 6 < difference < 8
+    assert 6 < share < 8
+    assert 1 < silhouette < 2
+    assert found["high"].sel(statistic="variance_explained").max() > 1
+
+
+def test_a_silhouette_beside_a_single_unit_has_no_interval() -> None:
+    found = only(circular(100 * normal(1, 12), period=180), np.repeat([0, 1, 2], [8, 3, 1]))
+    for end in ("low", "high"):
+        assert found[end].sel(statistic="silhouette").isnull()
+        assert found[end].drop_sel(statistic="silhouette").notnull().all()
+    assert found["p"].notnull().all()
+
+
 # units without a property, and groups without units
 
 
@@ -349,7 +388,8 @@ def test_a_pair_beside_a_single_unit_has_no_interval_of_its_similarity() -> None
 def test_on_what_clusters_were_made_of_no_p_is_given() -> None:
     made_of, other = scalar(normal(1, 30)), scalar(normal(2, 30))
     groups = clustered(made_of, 3)
-    found = grouping_test({"made of": made_of, "other": other}, groups)
+    with pytest.warns(UserWarning, match=r"^other: the groups were clustered on another sim"):
+        found = grouping_test({"made of": made_of, "other": other}, groups)
     circular = found.sel(property="made of")
     assert circular["observed"].notnull().all()
     for name in ("expected", "effect_size", "low", "high", "p", "p_corrected"):
@@ -357,6 +397,46 @@ def test_on_what_clusters_were_made_of_no_p_is_given() -> None:
     assert found["p"].sel(property="other").notnull().all()
     # the reason: of numbers in which there are no clusters, such a p is never large
     assert (only(made_of, groups.values)["p"].sel(statistic="silhouette") < 0.001).all()
+
+
+@pytest.mark.parametrize("again", [lambda v: 3 * v, np.float32], ids=["gain", "float32"])
+def test_what_clusters_were_made_of_is_known_again(
+    again: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    vectors = normal(1, 30, 5)
+    groups = clustered(cosine(vectors), 4)
+    found = only(cosine(again(vectors)), groups, resamples=9)
+    assert found["observed"].notnull().all()
+    assert found["p"].isnull().all()
+
+
+@pytest.mark.parametrize("units", [slice(28), slice(None, None, -1)], ids=["some", "turned"])
+def test_of_other_units_or_another_order_a_warning_says_that_p_may_say_nothing(
+    units: slice,
+) -> None:
+    vectors = normal(1, 30, 5)
+    groups = clustered(cosine(vectors), 4)[units]
+    with pytest.warns(UserWarning, match="if this one goes with that, p says nothing"):
+        only(cosine(vectors[units]), groups, resamples=9)
+
+
+# which units
+
+
+def test_units_in_another_order_than_their_groups_are_refused() -> None:
+    order = np.random.default_rng(1).permutation(32)
+    angle = xr.DataArray(
+        np.repeat([0.0, 45.0, 90.0, 135.0], 8), {"channel": ("unit", np.arange(32))}, dims="unit"
+    )
+    groups = contiguous(32, 8)[angle["channel"]]
+    assert (only(circular(angle, period=180), groups, resamples=99)["p"] == 0.02).all()
+    with pytest.raises(
+        ValueError,
+        match=r"^it: channel of the similarity is not that of the groups; sort both alike$",
+    ):
+        only(circular(angle[order], period=180), groups)
+    own = contiguous(32, 8)[angle[order]["channel"]]
+    assert (only(circular(angle[order], period=180), own, resamples=99)["p"] == 0.02).all()
 
 
 # laws
@@ -389,6 +469,26 @@ def test_the_unit_of_a_number_is_nothing(scale: float, offset: float, sign: int)
     plain = only(scalar(values), SIZES, resamples=99)
     other = only(scalar(sign * scale * values + offset), SIZES, resamples=99)
     xr.testing.assert_allclose(plain, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-5])
+def test_units_that_hardly_differ_are_tested_as_well(size: float) -> None:
+    # To first order 1 - S is size^2 times a squared distance, whose rounding is EPS / size^2 of it.
+    groups = contiguous(32, 8)
+    vectors = normal(1, 4, 40)[groups] + 0.5 * normal(2, 32, 40)
+    apart = squareform(pdist(vectors - vectors.mean(1, keepdims=True), "sqeuclidean"))
+    expected = only(xr.DataArray(1 - apart / apart.max(), dims=("unit", "unit_2")), groups)
+    found = only(cosine(1 + size * vectors), groups)
+    np.testing.assert_array_equal(found["p"], expected["p"])
+    first_order = 20 * size + 1e4 * EPS / size**2
+    np.testing.assert_allclose(found["effect_size"], expected["effect_size"], rtol=first_order)
+
+
+def test_splits_that_are_the_same_tie_also_where_units_hardly_differ() -> None:
+    # Any split of two and two parts two of the one vector from two of the other, or mixes them.
+    vectors = 1 + 1e-5 * np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    found = only(cosine(vectors), [0, 1, 0, 1], resamples=999)
+    assert (found["p"] == 1).all()
 
 
 def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
@@ -428,6 +528,10 @@ def test_what_cannot_be_tested_is_refused() -> None:
     similarity = scalar([1.0, 2, 3, 4])
     with pytest.raises(ValueError, match=r"^no properties; give a similarity for each"):
         grouping_test({}, [0, 0, 1, 1])
+    with pytest.raises(ValueError, match=r"give a similarity for each, by name: {'hue': "):
+        grouping_test(similarity, [0, 0, 1, 1])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^hue: a similarity is .* this is {'dim_0': 4, 'dim_1'"):
+        grouping_test({"hue": np.eye(4)}, [0, 0, 1, 1])  # type: ignore[dict-item]
     with pytest.raises(ValueError, match=r"^hue: groups: there are 1; two or more"):
         grouping_test({"hue": similarity}, [0, 0, 0, 0])
     with pytest.raises(ValueError, match=r"^hue: groups are of shape \(3,\); .* 4 units"):
@@ -440,3 +544,9 @@ def test_what_cannot_be_tested_is_refused() -> None:
         grouping_test({"hue": similarity}, [0, 0, 1, 1], level=95)
     with pytest.raises(KeyError, match=r"method='none' is none of holm"):
         grouping_test({"hue": similarity}, [0, 0, 1, 1], method="none")  # type: ignore[arg-type]
+
+
+def test_another_method_is_refused_before_any_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("ephys.grouping._permuted")
+    with pytest.raises(KeyError, match="method='bh' is none of holm, fdr_bh, bonferroni"):
+        only(scalar([1.0, 2, 3, 4]), [0, 0, 1, 1], method="bh")

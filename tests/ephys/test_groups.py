@@ -1,11 +1,12 @@
 """Groups: who is in which, and what is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
-from ephys.groups import clustered, contiguous, declared, numbered, of_layer
-from ephys.similarity import circular, scalar
+from ephys.groups import SAME, clustered, contiguous, declared, fingerprint, numbered, of_layer
+from ephys.similarity import circular, cosine, scalar
 
 
 def test_neighbors_are_together() -> None:
@@ -60,12 +61,37 @@ def test_any_labels_do(labels: list[object]) -> None:
         (["", "a", "a"], r"^groups: there are 1; two or more"),
         ([0, 1, 2], r"^groups: all 3 have one unit, and no two to compare"),
         ([0, 1], r"^groups are of shape \(2,\); give one for each of 3 units"),
-        ([0, 1, np.nan], r"^groups: that of unit 2 is NaN; leave the unit out"),
+        ([0, 1, np.nan], r"^groups: that of unit 2 is nan; name it, or give '' to leave it out$"),
+        (["a", None, "a"], r"^groups: that of unit 1 is None; name it, or give ''"),
+        (["a", "a", np.nan], r"^groups: that of unit 2 is nan; name it"),
+        (pd.array(["a", pd.NA, "a"], dtype="string"), r"^groups: that of unit 1 is <NA>; name it"),
+        (pd.Categorical(["a", "a", None]), r"^groups: that of unit 2 is nan; name it"),
     ],
 )
 def test_what_divides_nothing_is_refused(labels: list[object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        numbered(np.array(labels), 3)
+        numbered(labels, 3)  # type: ignore[arg-type]
+
+
+def test_an_empty_word_leaves_a_unit_out_also_among_numbers() -> None:
+    np.testing.assert_array_equal(numbered([0.5, "", 1.5, 1.5], 4), [0, -1, 1, 1])  # type: ignore[arg-type]
+
+
+def test_a_fingerprint_is_that_of_one_similarity_in_one_order() -> None:
+    vectors = np.random.default_rng(1).normal(size=(30, 5))
+    similarity = cosine(vectors).values
+    own = fingerprint(similarity)
+    for same in (3 * vectors, 0.1 * vectors, vectors.astype(np.float32)):
+        assert abs(fingerprint(cosine(same).values) - own) < SAME
+    assert abs(fingerprint(1 - 0.3 * (1 - similarity)) - own) < SAME  # in another unit
+    for other in (vectors[::-1], vectors[:28], vectors + 0.01, np.abs(vectors)):
+        assert abs(fingerprint(cosine(other).values) - own) > 10 * SAME
+    # of angles evenly around the circle, the same number of all pairs are as far apart
+    even, turned = (
+        circular([0, 45, 90, 135] * 8, period=180),
+        circular([0, 90, 45, 135] * 8, period=180),
+    )
+    assert abs(fingerprint(even.values) - fingerprint(turned.values)) > 10 * SAME
 
 
 def test_other_numbers_are_refused() -> None:
@@ -83,6 +109,9 @@ def test_other_numbers_are_refused() -> None:
         declared(3, {"a": [3]})
     with pytest.raises(ValueError, match=r"^group 'a': unit -1 is not one of 0 to 2"):
         declared(3, {"a": [-1]})
+    for units in ([0.7, 1.9], np.array([0.7])):
+        with pytest.raises(ValueError, match=r"^group 'a': unit 0.7 is not one of 0 to 4"):
+            declared(5, {"a": units})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match=r"^the empty word is for units in no group"):
         declared(3, {"": [0]})
     with pytest.raises(ValueError, match=r"^count=4 is not between 2 and the 3 units"):

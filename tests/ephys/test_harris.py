@@ -131,6 +131,7 @@ def test_hues_are_taken_before_the_nonlinearity_and_gratings_after_it() -> None:
     assert harris_classes(below, rectified=())["both"].item() == "spatially opponent"
     everything = harris_classes(below, rectified=(), margin=0.05)
     assert everything["both"].item() == "double-opponent"
+    xr.testing.assert_identical(harris_classes(below, rectified="grating"), harris_classes(below))
     rectified = harris_classes(below, rectified=("hue", "grating"), margin=0.05)
     assert rectified["both"].item() == "non-opponent"
 
@@ -169,6 +170,8 @@ def test_what_cannot_be_classified_is_refused() -> None:
         harris_classes(responses.isel(stimulus=slice(2, None)))
     with pytest.raises(ValueError, match=r"rectified=\['hues'\] are no parts"):
         harris_classes(responses, rectified=("hues",))
+    with pytest.raises(ValueError, match=r"rectified=\['hues'\] are no parts"):
+        harris_classes(responses, rectified="hues")
     for margin in (-0.1, 1):
         with pytest.raises(ValueError, match=f"margin={margin} is not from 0 to below 1"):
             harris_classes(responses, margin=margin)

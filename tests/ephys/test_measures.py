@@ -27,7 +27,12 @@ from ephys.visual_field import VisualField
 FIELD = VisualField(48, 48, 15.0)
 FREQUENCIES = 2.0 ** np.arange(-1, 3.5, 0.5)
 EIGHT = np.arange(8) * 45.0
-AXES = {"contrast": [0.1, 0.2, 0.4, 0.8, 1.0], "diameter": [0.5, 1.0, 2.0, 4.0, 8.0]}
+AXES: dict[str, list[float]] = {
+    "contrast": [0.1, 0.2, 0.4, 0.6, 0.8, 1.0],
+    "diameter": [0.5, 1.0, 2.0, 3.0, 4.0, 8.0],
+    "spatial_frequency": [0.25, 0.5, 1.0, 2.0, 4.0],
+    "orientation": [0.0, 30.0, 60.0, 90.0, 120.0, 150.0],
+}
 
 Table = dict[str, np.ndarray]
 Unit = Callable[[Table], np.ndarray]
@@ -87,7 +92,7 @@ FITS = (
 HUE = {"hue_half_width", "hue_selectivity"}
 HARRIS = {"spectral_opponency", "spatial_opponency", "harris_class"}
 EXPECTED: dict[str, set[str]] = {
-    "orientation": WAVE,
+    "orientation": WAVE - {"log_gaussian"},  # of four frequencies on this field
     "spatial_frequency": WAVE,
     "contrast": CONTRAST,
     "contrast_invariance": CONTRAST,
@@ -100,16 +105,18 @@ EXPECTED: dict[str, set[str]] = {
     | {"surround_suppression_iso", "surround_suppression_cross"},
     "cross_orientation": PLACE | {"cross_orientation_index", "maximal_inhibition", "normalization"},
     "direction": {"preferred_direction", "preferred_spatial_frequency", "dsi", "gdsi"}
-    | {"von_mises", "log_gaussian"}
+    | {"von_mises"}
     | CLASS
     | FREQUENCY,
     "receptive_field": {"gaussian", "gabor"},
     "hue": {"preferred_azimuth", "resultant_azimuth"} | HUE,
     "cone_weights": {
         f"cone_{name}_{cone}" for name in ("weight", "magnitude") for cone in ("l", "m", "s")
-    },
+    }
+    | {"chromatic_energy"},
     "isoluminant_frequency": {"sensitivity_ratio", "friedman_color_index", "rafegas_color_index"}
     | {"color_class", "opponency_class", "color_axis", "color_band", "luminance_band"}
+    | {"chromatic_energy"}
     | {"color_spatial_frequency", "luminance_spatial_frequency"},
     "opponency": {"preferred_hue", "resultant_hue", "friedman_color_index"}
     | HUE
@@ -319,21 +326,21 @@ def test_the_blank_is_the_response_to_contrast_0() -> None:
     def unit(table: Table) -> np.ndarray:
         return 0.2 + saturating(table["contrast"], 0.3, 2)
 
-    four = sweep(grating, spatial_frequency=1, contrast=[0.25, 0.5, 0.75, 1.0])
-    measured = protocol_measures(planted(four, unit, blank=0.2))
+    five = sweep(grating, spatial_frequency=1, contrast=[0.2, 0.4, 0.6, 0.8, 1.0])
+    measured = protocol_measures(planted(five, unit, blank=0.2))
     assert measured["naka_rushton_c50"].item() == pytest.approx(0.3, rel=1e-3)
     # A blank that does not fit shows in the residuals: it is one of the points.
-    other = protocol_measures(planted(four, unit, blank=1.2))
+    other = protocol_measures(planted(five, unit, blank=1.2))
     assert other["naka_rushton_r_squared"].item() < 0.9
     # Where contrast 0 was shown, it is not added once more.
-    with_zero = sweep(grating, spatial_frequency=1, contrast=[0, 0.25, 0.5, 0.75, 1.0])
+    with_zero = sweep(grating, spatial_frequency=1, contrast=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
     same = protocol_measures(planted(with_zero, unit, blank=1.2))
     assert same["naka_rushton_c50"].item() == pytest.approx(0.3, rel=1e-3)
 
 
-def test_no_function_is_fitted_to_as_many_points_as_it_has_parameters() -> None:
+def test_no_function_is_fitted_without_two_points_more_than_it_has_parameters() -> None:
     def fitted(axis: str, count: int) -> set[str]:
-        stimuli = sweep(grating, spatial_frequency=1, **{axis: AXES[axis][:count]})
+        stimuli = sweep(grating, **({"spatial_frequency": 1} | {axis: AXES[axis][:count]}))
         found = protocol_measures(planted(stimuli, silent)).data_vars
         return {fit for fit in FITS for name in found if str(name).startswith(fit)}
 
@@ -343,10 +350,14 @@ def test_no_function_is_fitted_to_as_many_points_as_it_has_parameters() -> None:
         *("half_width", "half_width_0707"),
     }
     gaussians = {"difference_of_gaussians", "ratio_of_gaussians"}
-    assert fitted("contrast", 4) == {"naka_rushton"}  # with the blank there are five points
-    assert fitted("contrast", 5) == {"naka_rushton", "supersaturating"}
-    assert fitted("diameter", 4) == set()
-    assert fitted("diameter", 5) == gaussians
+    assert fitted("contrast", 4) == set()  # with the blank there are five points
+    assert fitted("contrast", 5) == {"naka_rushton"}
+    assert fitted("contrast", 6) == {"naka_rushton", "supersaturating"}
+    assert fitted("diameter", 5) == set()
+    assert fitted("diameter", 6) == gaussians
+    assert fitted("spatial_frequency", 4) == set()
+    assert fitted("spatial_frequency", 5) == {"log_gaussian"}
+    assert fitted("orientation", 6) == {"von_mises"}
 
 
 @pytest.mark.parametrize("blank", [0.0, 0.25])
@@ -417,9 +428,68 @@ def test_two_cycles_of_a_grating_leave_direction_but_no_modulation() -> None:
         temporal_frequency=4,
         time=times,
     )
-    measured = protocol_measures(planted(stimuli, lambda table: bump(table["direction"], 45, 1)))
+    unit = lambda table: bump(table["direction"], 45, 1, 360)  # noqa: E731
+    measured = protocol_measures(planted(stimuli, unit))
     assert measured["preferred_direction"] == 45
     assert "f1_f0" not in measured
+
+
+def of_direction(selectivity: float) -> Unit:
+    """A unit for motion along 90 degrees, one way more than the other."""
+
+    def answer(table: Table) -> np.ndarray:
+        angle = table["direction"] - 90
+        one_way = 1 + selectivity * np.cos(np.deg2rad(angle))
+        noise = 1e-6 * np.random.default_rng(7).normal(size=angle.size)
+        return (one_way + noise) * bump(angle, 0, 2.0) * table["contrast"]
+
+    return answer
+
+
+def drifting(directions: np.ndarray, contrasts: list[float]) -> StimulusSet:
+    return sweep(
+        drifting_grating,
+        direction=directions,
+        contrast=contrasts,
+        spatial_frequency=1,
+        temporal_frequency=4,
+        time=np.arange(8) / 8 / 4,
+    )
+
+
+@pytest.mark.parametrize("along", ["direction", "contrast"])
+def test_a_unit_that_answers_opposite_directions_alike_prefers_neither(along: str) -> None:
+    stimuli = drifting(EIGHT, AXES["contrast"] if along == "contrast" else [1.0])
+    units = [of_direction(selectivity) for selectivity in (0.0, 0.01, -0.01)]
+    measured = protocol_measures(planted(stimuli, *units))
+    expected = [np.nan, 90, 270]
+    np.testing.assert_array_equal(measured["preferred_direction"], expected)
+    assert measured["preferred_direction"].attrs["period"] == 360
+    if along == "direction":
+        np.testing.assert_allclose(measured["von_mises_preferred"], expected, atol=0.1)
+        assert measured["dsi"].notnull().all()
+
+
+def test_a_direction_is_preferred_where_its_opposite_was_not_shown() -> None:
+    stimuli = drifting(EIGHT[:4], AXES["contrast"])
+    measured = protocol_measures(planted(stimuli, of_direction(0.0)))
+    assert measured["preferred_direction"] == 90
+
+
+def test_responses_whose_gratings_have_no_phase_are_of_no_class() -> None:
+    stimuli = sweep(grating, orientation=EIGHT / 2, spatial_frequency=2)
+    responses = planted(stimuli, at)
+    without = protocol_measures(responses.drop_vars("phase"))
+    assert "gosi" in without
+    xr.testing.assert_identical(without, protocol_measures(responses))
+
+
+@pytest.mark.parametrize(("count", "classes"), [(3, set()), (4, CLASS)])
+def test_cells_are_classified_by_four_phases_or_more(count: int, classes: set[str]) -> None:
+    phase = np.arange(count) * 360 / count
+    stimuli = sweep(grating, orientation=EIGHT / 2, spatial_frequency=2, phase=phase)
+    measured = protocol_measures(planted(stimuli, at))
+    assert set(map(str, measured.data_vars)) & CLASS == classes
 
 
 @pytest.mark.parametrize("blank", [0.0, 0.5])
@@ -702,8 +772,9 @@ def test_the_gabor_bank_sees_single_frames_and_so_no_direction() -> None:
     stimuli = protocols.direction(directions=8, frames=8, spatial_frequencies=2)
     odd = protocol_measures(shown(stimuli)).isel(unit=ODD)
     np.testing.assert_allclose(odd["dsi"], 0, atol=PRECISION)
-    across = (odd["preferred_direction"].values + 90) % 180
-    np.testing.assert_array_equal(across, CELLS["orientation"][ODD])
+    assert odd["preferred_direction"].isnull().all()
+    assert odd["von_mises_preferred"].isnull().all()
+    assert odd["von_mises_amplitude"].notnull().all()
     np.testing.assert_allclose(odd["f1_f0"], 4 * np.tan(np.pi / 8), rtol=10 * PRECISION)
 
 

@@ -57,7 +57,7 @@ def test_the_ratio_of_a_finely_sampled_half_rectified_cosine_is_pi_half() -> Non
 
 
 @given(
-    count=st.integers(3, 32),
+    count=st.integers(4, 32),
     depth=st.floats(0, 1),
     at=st.floats(0, 360),
     gain=st.floats(1e-6, 1e6),
@@ -78,11 +78,20 @@ def test_other_harmonics_do_not_count(harmonic: int) -> None:
     assert f1_f0(curve).item() == pytest.approx(0, abs=16 * EPS)
 
 
+def test_with_as_few_phases_as_are_taken_a_complex_cell_is_not_simple() -> None:
+    """Which at three phases it would be: there twice the frequency looks like the frequency."""
+    curve = phases(np.maximum(np.cos(2 * np.deg2rad(np.arange(4) * 90)), 0))
+    assert f1_f0(curve).item() == pytest.approx(0, abs=4 * EPS)
+    three = phases(np.maximum(np.cos(2 * np.deg2rad(np.arange(3) * 120)), 0))
+    with pytest.raises(ValueError, match=r"phase runs 0 to 240 degrees in 3 .* at least 4"):
+        f1_f0(three)
+
+
 def test_one_answered_phase_has_the_largest_ratio_of_all_2() -> None:
     assert f1_f0(phases(np.eye(8))).values == pytest.approx(np.full(8, 2), abs=4 * EPS)
 
 
-@given(responses=st.lists(st.floats(0, 1e6), min_size=3, max_size=24).filter(lambda r: sum(r) > 1))
+@given(responses=st.lists(st.floats(0, 1e6), min_size=4, max_size=24).filter(lambda r: sum(r) > 1))
 @settings(max_examples=60, deadline=None)
 def test_the_ratio_is_that_of_the_allen_institute_and_at_most_2(responses: list[float]) -> None:
     # AMP = 2 |fft| / n, F0 = AMP[0] / 2, F1 = AMP[1].
@@ -150,18 +159,19 @@ def test_the_amplitude_of_a_linear_cell_is_defined() -> None:
 @pytest.mark.parametrize(
     ("angles", "message"),
     [
-        (np.linspace(0, 360, 9), "0 to 360 degrees in 9 values"),
-        (np.array([0.0, 180.0]), "0 to 180 degrees in 2 values"),
-        (np.array([0.0, 90.0, 180.0]), "0 to 180 degrees in 3 values"),
+        (np.linspace(0, 360, 9), "0 to 360 degrees in 9 values; 360 is 0 on"),
+        (np.array([0.0, 180.0]), "0 to 180 degrees in 2 values;"),
+        (np.array([0.0, 120.0, 240.0]), "0 to 240 degrees in 3 values;"),
+        (np.array([0.0, 90.0, 180.0, 225.0]), "0 to 225 degrees in 4 values;"),
     ],
-    ids=["both ends", "two phases", "not all around"],
+    ids=["both ends", "two phases", "three phases", "not all around"],
 )
 def test_phases_that_do_not_go_around_once_and_evenly_are_refused(
     angles: np.ndarray, message: str
 ) -> None:
     curve = xr.DataArray(np.ones((2, len(angles))), {"phase": angles}, ("diameter", "phase"))
     for measure in (f1_f0, f1_amplitude, lambda c: larger_component(c, "diameter")):
-        with pytest.raises(ValueError, match=f"phase runs {message}; a circle of 360"):
+        with pytest.raises(ValueError, match=f"phase runs {message} a circle of 360"):
             measure(curve)
 
 

@@ -132,6 +132,11 @@ def test_another_method_is_refused() -> None:
         correct(labeled([0.5]), "sidak")  # type: ignore[arg-type]
 
 
+def test_another_dimension_is_refused() -> None:
+    with pytest.raises(KeyError, match="dim='x' is none of p, which has unit"):
+        correct(labeled([0.5]), dim="x")
+
+
 @METHODS
 def test_a_dask_array_is_adjusted_as_its_numbers(method: Method) -> None:
     p = labeled(np.random.default_rng(5).uniform(size=(9, 2)))

@@ -9,11 +9,13 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import nn
 
+from ephys import filters
 from ephys.cones import AXES, cone_weights
 from ephys.harris import harris_classes
 from ephys.measures import protocol_measures
 from ephys.models.input_format import InputFormat
 from ephys.opponency import (
+    chromatic_energy,
     color_class,
     isoluminant_curves,
     linear_ratio,
@@ -72,6 +74,27 @@ def test_single_and_double_opponent() -> None:
     assert without.values.tolist()[2] == "single-opponent"
     strict = single_or_double_opponent(color, luminance, bands, weights, least=0.3)
     assert strict.values.tolist()[1] == "non-opponent"  # of 0.3, no more than that
+
+
+def test_of_what_is_missing_no_class_is_said() -> None:
+    color, luminance = units(NAN, 1.0, NAN, 0.0), units(1.0, NAN, 0.0, NAN)
+    assert color_class(color, luminance).values.tolist() == [""] * 4
+    bands = units(*["band-pass"] * 4)
+    assert single_or_double_opponent(color, luminance, bands).values.tolist() == [""] * 4
+    # The band of color is asked of those that are opponent.
+    color, luminance = units(1.0, 0.0, 1.0), units(1.0, 1.0, 1.0)
+    weights = xr.DataArray([[0.5, -0.5, 0], [0.5, -0.5, 0], [1, 0, 0]], dims=("unit", "cone"))
+    found = single_or_double_opponent(color, luminance, units("", "", ""), weights)
+    assert found.values.tolist() == ["", "non-opponent", "non-opponent"]
+
+
+def test_a_linear_unit_whose_weights_add_up_to_0_has_no_ratio() -> None:
+    weights = np.array([[0.1, 0.2, -0.3], [0.3, -0.1, -0.2], [1 / 3, 1 / 3, -2 / 3]])
+    assert (weights.sum(1) != 0).any()  # by rounding
+    assert np.isnan(linear_ratio(np.concatenate([weights, 1e9 * weights]))).all()
+    assert np.isfinite(linear_ratio([0.1, 0.2, -0.3 + 1e-12]))
+    with pytest.raises(ValueError, match=r"^weights of shape \(3, 2\); the last axis is of L, M"):
+        linear_ratio(weights[:, :2])
 
 
 def test_limits_that_are_none_are_refused() -> None:
@@ -223,6 +246,29 @@ def test_filters_are_single_double_and_non_opponent() -> None:
     assert np.isnan(measured["rafegas_color_index"]).all()  # negative responses
 
 
+@pytest.mark.parametrize("name", ["cone_weights", "isoluminant_frequency"])
+def test_the_recorded_chromatic_energy_is_the_filters(name: str) -> None:
+    """Of one spatial profile; before and after a ReLU, and none of a unit without signs."""
+    rng = np.random.default_rng(8)
+    colors = np.concatenate([rng.normal(size=(5, 3)), [[1, 1, 1], [1, -1, 0]]])
+    layer = nn.Conv2d(3, 7, BLOB.shape[0], padding=10, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(colors[:, :, None, None] * GABOR))
+    # Blind to grey, so that both are recorded from 0 on.
+    grey = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        grey.weight.copy_(torch.eye(3)[:, :, None, None])
+        grey.bias = nn.Parameter(torch.full((3,), -0.5))
+    model = nn.Sequential(grey, layer, nn.ReLU())
+    stimuli = protocols.protocol(name, FORMAT.field).stimuli
+    responses = record(model, stimuli, ["1", "2"], input_format=FORMAT)
+    measured = protocol_measures(responses)["chromatic_energy"].values.reshape(2, 7)
+    expected = filters.chromatic_energy(layer.weight.detach().numpy())
+    np.testing.assert_allclose(measured, [expected, expected], atol=1e-4)
+    complex_cells = xr.DataArray(np.full((2, 3), np.nan), dims=("unit", "cone"))
+    assert np.isnan(chromatic_energy(complex_cells)).all()
+
+
 def test_a_filter_that_weights_pixels_alike_has_the_ratio_that_is_said() -> None:
     layer = nn.Conv2d(3, 1, BLOB.shape[0], padding=10)
     with torch.no_grad():
@@ -235,6 +281,8 @@ def test_a_filter_that_weights_pixels_alike_has_the_ratio_that_is_said() -> None
     np.testing.assert_allclose(said, 2.159, atol=1e-3)
     np.testing.assert_allclose(measured["sensitivity_ratio"], said, rtol=5e-3)
     assert measured["opponency_class"].item() == "double-opponent"
+    # And what tells that it is none; energy is the square of what weights are off by.
+    np.testing.assert_allclose(measured["chromatic_energy"], 0, atol=1e-6)
     assert np.isnan(linear_ratio(np.array([[1, 0, -1], [NAN, 0, 1]]))).all()
 
 

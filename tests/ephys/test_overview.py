@@ -8,7 +8,18 @@ import pytest
 import xarray as xr
 
 from ephys import overview
-from ephys.stimuli import colors, grating, paired, patch, sparse_noise, sweep, white_noise
+from ephys.rounding import layer_rounding
+from ephys.stimuli import (
+    center_surround,
+    colors,
+    drifting_grating,
+    grating,
+    paired,
+    patch,
+    sparse_noise,
+    sweep,
+    white_noise,
+)
 from ephys.stimuli.protocols import PROTOCOLS, natural_images, protocol
 from ephys.stimuli.sweep import StimulusSet
 from ephys.visual_field import VisualField
@@ -63,6 +74,17 @@ def test_the_best_of_a_parameter_is_its_value_at_the_largest_response() -> None:
     assert units["answers"].values.tolist() == [True, True]
 
 
+def test_every_number_says_what_it_is() -> None:
+    units = overview.unit_measures(recorded(COLORED, column(COLORED, "part") == "grating"))
+    for values in units.values():
+        assert {"long_name", "units", "baseline"} <= set(values.attrs)
+    assert units["best_hue"].attrs["period"] == 360
+    assert units["best_spatial_frequency"].attrs["units"] == "cycles degree-1"
+    assert "period" not in units["best_spatial_frequency"].attrs
+    found = overview.population_measures(recorded(GRATINGS, column(GRATINGS, "spatial_frequency")))
+    assert found["best_spatial_frequency"].attrs["units"] == "cycles degree-1"
+
+
 def test_of_several_largest_responses_the_first_counts() -> None:
     ties = (column(GRATINGS, "spatial_frequency") >= 2).astype(float)
     units = overview.unit_measures(recorded(GRATINGS, ties))
@@ -92,7 +114,7 @@ def test_rounding_is_no_answer_but_the_error_of_a_lower_precision_may_be() -> No
         share * 4000 * (column(GRATINGS, "phase") == 90) for share in (500 * eps, 0.01)
     )
     responses = recorded(GRATINGS, loud, rounded, faint, blank=0)
-    assert overview.rounding(responses) == pytest.approx(4000 * 1000 * eps)
+    assert layer_rounding(responses) == pytest.approx(4000 * 1000 * eps)
     assert overview.unit_measures(responses)["answers"].values.tolist() == [True, False, True]
     coarse = responses.assign_attrs(error=0.02)
     assert overview.unit_measures(coarse)["answers"].values.tolist() == [True, False, False]
@@ -142,13 +164,79 @@ def test_a_curve_is_the_mean_over_all_else_as_a_share_of_the_units_largest() -> 
     unit = frequency + 10 * np.cos(np.deg2rad(phase))
     curves = overview.curves(recorded(GRATINGS, unit, 7 * unit))
     assert list(curves) == [""]
-    assert list(curves[""]) == ["orientation", "spatial_frequency", "phase"]
-    mean = 7 / 3
-    np.testing.assert_allclose(estimate(curves, "", "orientation"), 1, rtol=1e-6)
+    assert list(curves[""]) == ["orientation", "spatial_frequency"]
     np.testing.assert_allclose(estimate(curves, "", "spatial_frequency"), [0.25, 0.5, 1], rtol=1e-6)
-    expected = np.array([mean + 10, mean, mean - 10, mean]) / (mean + 10)
-    np.testing.assert_allclose(estimate(curves, "", "phase"), expected, rtol=1e-6)
-    assert curves[""]["phase"].attrs["units"] == 2
+    assert curves[""]["spatial_frequency"].attrs["units"] == 2
+
+
+def tuned(stimuli: StimulusSet, name: str, preferred: float, period: float = 180) -> np.ndarray:
+    return 2 + np.cos(2 * np.pi * (column(stimuli, name) - preferred) / period)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "count", "period"),
+    [("orientation", grating, 6, 180), ("direction", drifting_grating, 9, 360)],
+)
+def test_angles_are_from_each_units_best_so_that_their_mean_has_a_peak(
+    name: str, family: Any, count: int, period: float
+) -> None:
+    values = np.arange(count) * period / count
+    still: dict[str, Any] = (
+        {} if name == "orientation" else {"temporal_frequency": 4, "time": [0, 0.125]}
+    )
+    stimuli = sweep(family, **{name: values}, spatial_frequency=[1, 2], **still)
+    units = [(1 + unit) * tuned(stimuli, name, best, period) for unit, best in enumerate(values)]
+    curve = overview.curves(recorded(stimuli, *units))[""][name]
+    relative = curve[f"relative_{name}"]
+    np.testing.assert_allclose(np.diff(relative), period / count)
+    assert relative[0] >= -period / 2
+    assert relative[-1] < period / 2
+    expected = (2 + np.cos(2 * np.pi * relative / period)) / 3
+    np.testing.assert_allclose(curve["estimate"], expected, rtol=1e-6)
+    assert curve["count"].values.tolist() == [count] * count
+
+
+def test_what_prefers_no_angle_is_not_turned_to_its_rounding() -> None:
+    rng = np.random.default_rng(0)
+    rounding = 1 + 1e-6 * rng.standard_normal(len(GRATINGS))
+    shape = tuned(GRATINGS, "orientation", 45)
+    curves = overview.curves(recorded(GRATINGS, shape, *[rounding] * 3, blank=0))[""]
+    np.testing.assert_allclose(curves["orientation"]["estimate"], [1 / 3, 2 / 3, 1, 2 / 3])
+    assert curves["orientation"]["count"].values.tolist() == [1] * 4
+    assert curves["spatial_frequency"]["count"].values.tolist() == [4] * 3
+    alone = overview.curves(recorded(GRATINGS, rounding))[""]["orientation"]
+    assert np.isnan(alone["estimate"]).all()
+
+
+def test_a_part_without_a_preference_leaves_the_other_parts_theirs() -> None:
+    angles = {"orientation": [0, 45, 90, 135]}
+    stimuli = sweep(grating, spatial_frequency=1, **angles, part="flat")
+    stimuli += sweep(grating, spatial_frequency=2, **angles, part="tuned")
+    unit = np.where(column(stimuli, "part") == "flat", 6, tuned(stimuli, "orientation", 90))
+    curves = overview.curves(recorded(stimuli, unit))
+    assert np.isnan(curves["flat"]["orientation"]["estimate"]).all()
+    found = estimate(curves, "tuned", "orientation")
+    np.testing.assert_allclose(found, np.array([1, 2, 3, 2]) / 6, rtol=1e-6)
+
+
+def test_angles_that_are_told_from_another_and_a_few_of_a_circle_stay_as_they_are() -> None:
+    angles: dict[str, Any] = {"orientation": [0, 30, 60], "surround_angle": [0, 60, 120]}
+    fixed: dict[str, Any] = {"spatial_frequency": 1, "center_diameter": 1, "surround_contrast": 1}
+    around = sweep(center_surround, **angles, **fixed)
+    curves = overview.curves(recorded(around, tuned(around, "surround_angle", 60)))[""]
+    assert curves["surround_angle"]["estimate"].dims == ("surround_angle",)
+    assert curves["surround_angle"]["estimate"].values.argmax() == 1
+    some = overview.curves(recorded(around, tuned(around, "orientation", 30)))[""]
+    assert some["orientation"]["estimate"].dims == ("orientation",)
+    assert some["orientation"]["estimate"].values.argmax() == 1
+
+
+def test_phase_is_an_axis_where_nothing_else_is() -> None:
+    stimuli = sweep(grating, spatial_frequency=1, phase=np.arange(4) * 90)
+    linear = np.cos(np.deg2rad(column(stimuli, "phase") - 270))
+    curves = overview.curves(recorded(stimuli, linear))
+    assert list(curves[""]) == ["phase"]
+    np.testing.assert_allclose(estimate(curves, "", "phase"), [-1, 0, 1, 0], atol=1e-6)
 
 
 def test_the_mean_is_over_units_and_lies_in_its_interval() -> None:
@@ -165,9 +253,8 @@ def test_the_mean_is_over_units_and_lies_in_its_interval() -> None:
 def test_a_unit_whose_answers_cancel_is_left_out() -> None:
     linear = np.cos(np.deg2rad(column(GRATINGS, "phase")))
     curves = overview.curves(recorded(GRATINGS, linear, column(GRATINGS, "spatial_frequency")))
-    assert curves[""]["orientation"]["count"].values.tolist() == [1] * 4
-    assert curves[""]["phase"]["count"].values.tolist() == [2] * 4
-    alone = overview.curves(recorded(GRATINGS, linear))[""]["orientation"]
+    assert curves[""]["spatial_frequency"]["count"].values.tolist() == [1] * 3
+    alone = overview.curves(recorded(GRATINGS, linear))[""]["spatial_frequency"]
     assert np.isnan(alone["estimate"]).all()
 
 
@@ -281,6 +368,7 @@ def test_there_is_something_to_tell_of_every_protocol(name: str) -> None:
         assert axes
         for along, curve in axes.items():
             assert along in {"position", "rank", *some.parameters}
+            assert along not in overview.PHASES
             assert np.isfinite(curve["estimate"]).all()
     measures: dict[str, Any] = overview.population_measures(responses)
     assert measures["answering"].values.tolist() == [1, 1, 1]

@@ -132,7 +132,7 @@ def test_a_block_says_what_is_held_and_what_is_always_the_same() -> None:
     stimuli = sweep(grating, spatial_frequency=[1, 2, 3], orientation=[0, 30, 60, 90], contrast=0.5)
     (section,) = choose_panels(stimuli)
     assert set(section.held.split(", ")) == {"spatial frequency 2 cycles/degree", "orientation 30°"}
-    assert set(section.always.split(", ")) == {"contrast 0.5", "mean luminance 0.5", "phase 0°"}
+    assert set(section.always.split(", ")) == {"contrast 50%", "mean luminance 0.5", "phase 0°"}
 
 
 def test_of_one_axis_nothing_is_held() -> None:
@@ -174,9 +174,9 @@ def test_an_axis_that_follows_from_another_is_said_in_its_row() -> None:
     found = rows(stimuli)
     assert list(found) == ["orientation"]
     assert found["orientation"].captions == (
-        "0°\nmask contrast 0.1",
-        "30°\nmask contrast 0.2",
-        "60°\nmask contrast 0.2",
+        "0°\nmask contrast 10%",
+        "30°\nmask contrast 20%",
+        "60°\nmask contrast 20%",
     )
 
 

@@ -364,6 +364,15 @@ def test_other_dimensions_that_differ_are_refused() -> None:
         permutation_test(a, b)
 
 
+def test_angles_are_refused() -> None:
+    a, b = units([350, 352, 358]), units([2, 4, 9])
+    angles = a.assign_attrs(period=360.0)
+    with pytest.raises(ValueError, match=r"^a: an angle of period=360 has no mean, .*circular"):
+        permutation_test(angles, b)
+    with pytest.raises(ValueError, match=r"^b: an angle of period=360 has no mean"):
+        permutation_test(b, angles)
+
+
 def test_numbers_out_of_range_and_unknown_statistics_are_refused() -> None:
     a = units([1, 2, 3])
     with pytest.raises(ValueError, match="resamples=0 is below 1"):

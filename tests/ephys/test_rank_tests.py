@@ -224,3 +224,16 @@ def test_numbers_out_of_range_are_refused() -> None:
         one(normal(1, 3), normal(2, 3), permutations=0)
     with pytest.raises(ValueError, match="level=1 is not between 0 and 1"):
         one(normal(1, 3), normal(2, 3), level=1)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_value_is_refused(wrong: float) -> None:
+    pairs = [(np.ones(3), np.zeros(3)), (np.ones(3), np.array([1, wrong, 3]))]
+    with pytest.raises(ValueError, match=f"^pair 1: a value is {wrong:g}, not finite; leave the"):
+        differences(pairs, ["median"] * 2)
+    with pytest.raises(
+        ValueError, match=r"^pair 0: a value is 2, not 0 or 1; of it take the median$"
+    ):
+        one(np.array([0, 1, 2]), np.ones(3), "share")
+    with pytest.raises(KeyError, match="statistic='mean' is none of median, share"):
+        one(np.ones(3), np.ones(3), "mean")  # type: ignore[arg-type]

@@ -587,6 +587,17 @@ def test_a_model_without_color_is_not_shown_any(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize(("takes", "channels"), [(3, 1), (1, 3)])
+def test_a_format_of_other_channels_than_the_model_takes_is_refused(
+    takes: int, channels: int
+) -> None:
+    model = nn.Sequential(nn.Conv2d(takes, 2, 3))
+    given = InputFormat(channels=channels, height_px=16, width_px=16, pixels_per_degree=4)
+    message = f"^input_format has channels={channels}, but the first .* takes {takes}; give"
+    with pytest.raises(ValueError, match=message):
+        record(model, STIMULI[:2], ["0"], input_format=given)
+
+
 def test_photographs_are_shown_to_a_model_without_color_by_their_luminance(tmp_path: Path) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (30, 40, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "noise.png")

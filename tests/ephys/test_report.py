@@ -13,9 +13,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from ephys.measures import population_measures, protocol_measures
 from ephys.reference import distributions
-from ephys.report import SLOPES, answer, read_scores, shown, summary, write_report
+from ephys.report import HEADLINES, SLOPES, answer, read_scores, shown, summary, write_report
 from ephys.responses import create_store
+from ephys.stimuli.protocols import BATTERIES
+from ephys.stimuli.protocols import protocol as named
+from ephys.visual_field import VisualField
 
 LAYERS = ("encoder.gabor_bank", "encoder.normalization")
 BASELINES = ("raw", "above blank")
@@ -33,6 +37,7 @@ def row(measure: str, value: float, contrast: float = np.nan) -> dict[str, Any]:
         "baseline": "raw",
         "contrasts": "all",
         "measure": measure,
+        "units": "1",
         "contrast": contrast,
         "count": 60,
         "mean": value + 0.5,
@@ -155,7 +160,7 @@ def write_run(
     if scores is not None:
         scores.to_csv(run / "macaque_v1.csv", index=False)
     if notes is not None:
-        responses = responses.merge(notes)
+        responses = responses.merge(notes).assign_attrs(notes.attrs)
     (run / "responses.zarr").mkdir()
     for protocol in protocols:
         about = {"purpose": f"What about {protocol}?", "citation": "Hubel & Wiesel (1962)"}
@@ -175,7 +180,7 @@ def write_run(
         (1.1, 1.2, 1.3, "1.20 [1.10, 1.30]"),
         (-1.004, -0.5, 0.006, "-0.50 [-1.00, 0.01]"),
         (-0.004, -0.001, 0.0, "0.00 [0.00, 0.00]"),  # and no minus before a zero
-        (12345.678, 23456.789, 34567.891, "23456.79 [12345.68, 34567.89]"),
+        (12345.678, 23456.789, 34567.891, "23,456.79 [12,345.68, 34,567.89]"),
     ],
 )
 def test_a_number_comes_with_its_interval(
@@ -212,9 +217,12 @@ def test_the_answer_names_each_layer_its_contrasts_and_what_they_change() -> Non
 
 
 def test_the_summary_has_a_line_per_layer_with_the_medians_of_the_raw_response() -> None:
-    title, heads, first, second = summary(population()).splitlines()
+    title, heads, units, first, second = summary(population()).splitlines()
     assert title.startswith("contrast_invariance: medians over units [95 % interval]")
-    assert heads.split("  ")[1] == "layer"
+    assert re.split(" {2,}", heads.strip()) == [
+        *("layer", "gOSI", "half-width", "amplitude", "separability")
+    ]
+    assert re.split(" {2,}", units.strip()) == ["per doubling", "degrees per doubling", "exponent"]
     shown = re.findall(r"\S+ \[.*?\]", first)
     assert [cell.split()[0] for cell in shown] == ["0.00", "1.00", "2.00", "4.00"]
     assert shown[1] == "1.00 [0.75, 1.25]"
@@ -237,7 +245,7 @@ def test_each_protocol_has_its_own_summary() -> None:
         "contrast_invariance",
         "contrast_invariance_patches",
     ]
-    assert len(lines) == 2 * 4
+    assert len(lines) == 2 * 5
 
 
 # The page.
@@ -260,7 +268,8 @@ def test_the_page_says_what_was_probed(page: Page) -> None:
 
 def test_each_section_says_what_it_asks_and_after_whom(page: Page) -> None:
     paragraphs = [" ".join(text.split()) for text in page.texts["p"]]
-    assert paragraphs[1:3] == [
+    assert paragraphs[1].startswith("Answering: moved from the response to the blank at all.")
+    assert paragraphs[2:4] == [
         "What about contrast_invariance?",
         "17 stimuli. After Hubel & Wiesel (1962)",
     ]
@@ -271,17 +280,18 @@ def test_the_page_gives_the_answer_of_the_numbers(page: Page) -> None:
 
 
 def test_there_is_one_row_of_medians_for_each_layer_baseline_and_range(page: Page) -> None:
-    (table,) = page.table("layer")
+    (table,) = page.table("response")
     heads, *rows = table
-    assert heads == ["layer", "response", "contrasts", *(label for label, _ in SLOPES.values())]
-    keys = list(itertools.product(LAYERS, BASELINES, RANGES))
-    assert [tuple(row[:3]) for row in rows] == keys
+    assert heads == ["response", "contrasts", *(label for label, _ in SLOPES.values())]
+    assert [rows.pop(0), rows.pop(4)] == [[layer] for layer in LAYERS]
+    keys = list(itertools.product(BASELINES, RANGES))
+    assert [tuple(row[:2]) for row in rows] == 2 * keys
     for place, cells in enumerate(rows):
         expected = [
             f"{v:.2f} [{v - 0.25:.2f}, {v + 0.25:.2f}]"
             for v in 10.0 * place + np.arange(len(SLOPES))
         ]
-        assert cells[3:] == expected
+        assert cells[2:] == expected
 
 
 def test_there_is_one_row_of_means_for_each_layer_and_contrast(page: Page) -> None:
@@ -323,7 +333,7 @@ def test_the_picture_is_described_in_words(page: Page) -> None:
 
 def test_the_provenance_is_told_and_what_is_empty_is_not(page: Page) -> None:
     told = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))
-    assert told["model_sha256"] == "12ab" * 16
+    assert told["model sha256"] == "12ab" * 16
     assert told["command"] == "ephys"
     assert "note" not in told
 
@@ -349,8 +359,9 @@ def test_a_dash_stands_for_what_no_unit_has(tmp_path: Path) -> None:
     table.loc[undefined, numbers] = np.nan
     table.loc[undefined, "count"] = 0
     page = write_run(tmp_path / "run", table)
-    (heads, *rows), *by_contrast = page.table("layer") + page.table("contrast")
-    assert {cells[heads.index("width")] for cells in rows} == {"–"}
+    (heads, *rows), *by_contrast = page.table("response") + page.table("contrast")
+    place = heads.index("half-width (degrees per doubling)")
+    assert {cells[place] for cells in rows if len(cells) > 1} == {"–"}
     for _, *contrasts in by_contrast:
         assert {tuple(cells[2:4]) for cells in contrasts} == {("–", "0")}
     assert "nan" not in json.dumps(page.tables)
@@ -362,7 +373,7 @@ def test_each_protocol_has_its_section_and_is_counted(tmp_path: Path) -> None:
     names = ["contrast_invariance", "contrast_invariance_patches"]
     assert page.texts["h2"][:2] == names
     assert page.texts["a"] == names
-    assert len(page.table("layer")) == 2
+    assert len(page.table("response")) == 2
     assert [tag for tag, _ in page.elements].count("img") == 2
 
 
@@ -370,7 +381,7 @@ def test_what_all_protocols_have_alike_is_told_once_and_what_differs_for_each(
     tmp_path: Path,
 ) -> None:
     page = write_run(tmp_path / "run", pd.concat([population(), overview()]))
-    assert page.texts["dt"] == ["model", "command", "model_sha256", "stimuli_sha256"]
+    assert page.texts["dt"] == ["model", "command", "model sha256", "stimuli sha256"]
     assert page.texts["dd"][2:] == [
         "12ab" * 16,
         "contrast_invariance: of contrast_invariance",
@@ -389,21 +400,59 @@ def test_of_other_stimuli_each_layer_has_its_medians_and_shares(tmp_path: Path) 
         [
             LAYERS[0],
             "60",
-            "0.02 [0.01, 0.03]",
+            "2% [1%, 3%]",
             *(f"{v} [{v - 0.25:.3g}, {v}.25]" for v in (1, 2, 3)),
         ],
         [
-            *(LAYERS[1], "60", "0.42 [0.41, 0.43]"),
+            *(LAYERS[1], "60", "42% [41%, 43%]"),
             *(f"{v} [{v - 0.25:.3g}, {v + 0.25:.3g}]" for v in (11, 12, 13)),
         ],
     ]
     assert parts == [
         ["layer", "L", "S"],
-        [LAYERS[0], "0.18 [0.17, 0.19]", "0.22 [0.21, 0.23]"],
-        [LAYERS[1], "0.58 [0.57, 0.59]", "0.62 [0.61, 0.63]"],
+        [LAYERS[0], "18% [17%, 19%]", "22% [21%, 23%]"],
+        [LAYERS[1], "58% [57%, 59%]", "62% [61%, 63%]"],
     ]
     assert page.texts["h2"][0] == "hue"
     assert "contrast" not in " ".join(page.texts["p"] + page.texts["li"])
+
+
+def test_each_measure_of_units_has_its_units_and_the_response_it_is_of(tmp_path: Path) -> None:
+    hue = {"protocol": "hue"}
+    table = pd.concat(
+        [
+            overview(LAYERS[:1]),
+            pd.DataFrame(
+                [
+                    row("unit: half_width", 20.0) | hue | {"units": "degree"},
+                    row("unit: low_cut", 1.0)
+                    | {**hue, "units": "cycles degree-1", "baseline": "above blank"},
+                    row("unit: band: low-pass", 0.0) | hue,
+                    row("unit: von_mises_at_bound", 0.0) | hue,  # of the fit, not the unit
+                    row("unit: von_mises_r_squared", 0.0) | hue,
+                    row("unit: responsive", 0.0) | hue | {"count": 0},  # that no unit has
+                    row("stimulus: population_sparseness", 0.0) | hue | {"count": 17},
+                ]
+            ),
+        ]
+    )
+    page = write_run(tmp_path / "run", table)
+    ((heads, *rows),) = page.table("measure")
+    assert heads == ["measure", "units", "of the response", LAYERS[0]]
+    assert rows == [
+        ["half-width", "degrees", "raw", "20 [19.8, 20.2] (60)"],
+        ["low cut", "cycles/degree", "above blank", "1 [0.75, 1.25] (60)"],
+        ["band: low-pass", "", "raw", "50% [25%, 75%] (60)"],
+        ["stimulus: population sparseness", "", "raw", "0.5 [0.25, 0.75] (17)"],
+    ]
+
+
+def test_what_a_best_value_is_in_is_told(tmp_path: Path) -> None:
+    table = overview()
+    table.loc[table["measure"] == "best_check_size", "units"] = "degree"
+    page = write_run(tmp_path / "run", table)
+    assert page.table("layer")[0][0][-1] == "best check size (degrees)"
+    assert "best check size (degrees): its value at the largest response" in page.texts["li"]
 
 
 def test_without_parts_there_is_no_table_of_them(tmp_path: Path) -> None:
@@ -421,6 +470,51 @@ def test_the_summary_of_other_stimuli_is_a_line_per_layer_within_100_columns() -
     assert re.split(r"\s{2,}", first.strip()) == [LAYERS[0], "60", "2%", "3", "S (22%)"]
     assert re.split(r"\s{2,}", second.strip()) == [LAYERS[1], "60", "42%", "13", "S (62%)"]
     assert max(map(len, (title, heads, first, second))) <= 100
+
+
+def test_the_summary_of_tuned_units_has_its_headlines_with_their_units_and_no_best_stimulus() -> (
+    None
+):
+    hue = {"protocol": "hue"}
+    measured = [
+        row("unit: half_width", 20.25) | hue | {"units": "degree"},
+        row("unit: gosi", 5e-6) | hue,  # rounding of 0
+        row("unit: color_class: color-preferring", 0.42) | hue,
+        row("unit: orthogonal_ratio", 0.5) | hue,  # no headline
+        row("unit: dsi", np.nan) | hue | {"count": 0},  # that no unit has
+    ]
+    table = pd.concat([overview(LAYERS[:1]), pd.DataFrame(measured)])
+    _, heads, units, line = summary(table).splitlines()
+    assert re.split(" {2,}", heads.strip()) == [
+        *("layer", "units", "answering", "half-width", "gOSI", "prefer color")
+    ]
+    assert units.strip() == "degrees"
+    assert units.index("degrees") + len("degrees") == heads.index("half-width") + len("half-width")
+    assert line.split() == [LAYERS[0], "60", "2%", "20.2", "0", "92%"]
+
+
+def test_of_what_is_1_or_minus_1_there_is_no_median(tmp_path: Path) -> None:
+    table = overview()
+    table.loc[table["measure"] == "best_check_size", "measure"] = "best_polarity"
+    assert "polarity" not in summary(table)
+    page = write_run(tmp_path / "run", table)
+    assert "polarity" not in json.dumps([page.tables, page.texts])
+
+
+def test_every_headline_is_a_measure_of_what_can_be_shown() -> None:
+    field = VisualField(48, 48, 15.0)
+    shown = [named(name, field).stimuli.table for name in (*BATTERIES["v1"].members, "opponency")]
+    shown.append(xr.Dataset({"family": ("stimulus", ["photograph"] * 2)}))
+    found: set[str] = set()
+    for table in shown:
+        silent = {
+            "response": (("stimulus", "unit"), np.zeros((table.sizes["stimulus"], 1))),
+            **{name: ("unit", np.zeros(1)) for name in ("blank", "rf_x", "rf_y")},
+        }
+        stimuli = {str(name): table[name].variable for name in table.variables}
+        responses = xr.Dataset(silent, stimuli, {"pixels_per_degree": 15.0})
+        found |= set(population_measures(protocol_measures(responses)))
+    assert set(HEADLINES) <= found
 
 
 def test_the_summary_has_a_dash_where_no_unit_answers() -> None:
@@ -510,6 +604,20 @@ def test_the_summary_beside_the_animal_has_a_line_per_property(tmp_path: Path) -
     assert len({len(line) for line in [heads, *rows, mean]}) == 1
 
 
+def test_of_a_property_that_is_yes_or_no_the_share_of_the_units_is_told(tmp_path: Path) -> None:
+    medians, scores = beside()
+    share = {"mean": 0.75, "mean_low": 0.5, "mean_high": 1.0}
+    medians.loc[medians["measure"] == "or_selective", list(share)] = list(share.values())
+    page = write_run(tmp_path / "run", medians, scores=scores)
+    labels = [cells.attrs["long_name"] for cells in distributions().values()]
+    place = list(distributions()).index("or_selective")
+    heads, *rows = page.table("property")[0]
+    told = dict(zip(heads, rows[place], strict=True))
+    assert told["property"] == labels[place]
+    assert told["median"] == "75% [50%, 100%]"
+    assert told["median in"].endswith("% yes")
+
+
 def test_a_run_without_the_animal_has_no_scores(tmp_path: Path) -> None:
     write_run(tmp_path / "run", population())
     assert read_scores(tmp_path / "run").empty
@@ -575,8 +683,8 @@ def test_layers_keep_their_names_whatever_a_table_reader_takes_them_for(
     tmp_path: Path, layers: tuple[str, ...]
 ) -> None:
     page = write_run(tmp_path / "run", population(layers))
-    (table,) = page.table("layer")
-    assert list(dict.fromkeys(cells[0] for cells in table[1:])) == list(layers)
+    (table,) = page.table("response")
+    assert [cells[0] for cells in table if len(cells) == 1] == list(layers)
 
 
 # Between layers.
@@ -611,18 +719,87 @@ def test_the_page_shows_the_differences_that_are_hardly_chance_the_surest_first(
         difference("gosi", 0.00001, value_a=-0.75, count_a=12, difference=-1.25, effect_size=-1.0),
         difference("dsi", np.nan, **undefined),
         difference("answers", 0.001, protocol="hue"),
+        difference("von_mises_r_squared", 0.00001),  # of the fit, not the unit
+        difference("von_mises_at_bound", 0.00001),
     )
     (table,) = page.table("measure")
     interval = "[0.125, 0.375]"
     assert table == [
         ["measure", LAYERS[1], LAYERS[0], "difference", "delta", "p"],
-        ["gosi", "-0.75 (12)", "0.5 (64)", f"-1.25 {interval}", "-1.00", "<0.0001"],
-        ["f1 f0", "0.75 (60)", "0.5 (64)", f"0.25 {interval}", "-0.25", "<0.0001"],
-        ["half width", "0.75 (60)", "0.5 (64)", f"0.25 {interval}", "0.50", "0.05"],
+        ["gOSI", "-0.75 (12)", "0.5 (64)", f"-1.25 {interval}", "-1.00", "<0.0001"],
+        ["F1/F0", "0.75 (60)", "0.5 (64)", f"0.25 {interval}", "-0.25", "<0.0001"],
+        ["half-width", "0.75 (60)", "0.5 (64)", f"0.25 {interval}", "0.50", "0.05"],
     ]
     (text,) = [text for text in page.texts["p"] if "What differs" in text]
-    assert "for all 5 tests of this run" in text  # the sixth was not made
+    assert "for all 7 tests of this run" in text  # the eighth was not made
     assert "3 of 4" in text
+
+
+def test_a_difference_of_shares_is_in_percent_and_what_is_rounding_is_0(tmp_path: Path) -> None:
+    numbers = {"value_a": 5e-6, "value_b": 1523.4, "difference": 4e-10, "low": -1.3e-8}
+    page = page_with(
+        tmp_path / "run",
+        difference("cell_class: simple", 0.01, statistic="share"),
+        difference("preferred_shift", 0.02, **numbers),
+        difference("amplitude", 0.03, **numbers | {"difference": 5e-6, "low": 1e-6, "high": 6e-6}),
+    )
+    ((_, *rows),) = page.table("measure")
+    assert rows[0][1:4] == ["75% (60)", "50% (64)", "25% [12%, 38%]"]
+    assert rows[1][1:4] == ["0 (60)", "1,520 (64)", "0 [0, 0.375]"]
+    # Responses may all be small, and are rounding only beside larger ones.
+    assert rows[2][1:4] == ["5e-06 (60)", "1,520 (64)", "5e-06 [1e-06, 6e-06]"]
+
+
+def test_p_is_a_bound_where_no_permutation_was_like_the_units(tmp_path: Path) -> None:
+    page = page_with(
+        tmp_path / "run",
+        difference("osi", 0.02) | {"p": float(f"{1 / 99981:.9g}")},  # as in the file
+        difference("gosi", 0.03) | {"p": float(f"{3 / 99981:.9g}")},
+    )
+    ((_, *rows),) = page.table("measure")
+    assert [cells[-1] for cells in rows] == ["≤0.02", "0.03"]
+    other = page_with(tmp_path / "other", difference("osi", 0.02) | {"p": 4 / 99983})
+    assert other.table("measure")[0][1][-1] == "0.02"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        *((1523.4, "1,520"), (99960.0, "100,000"), (152340.0, "1.52e+05"), (12.345, "12.3")),
+        *((0.00123, "0.00123"), (-2.0, "-2"), (-0.0, "0")),
+    ],
+)
+def test_three_digits_are_without_an_exponent(tmp_path: Path, value: float, shown: str) -> None:
+    page = page_with(tmp_path / "run", difference("osi", 0.02, value_a=value))
+    ((_, cells),) = page.table("measure")
+    assert cells[1] == f"{shown} (60)"
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        ("vgg16 with weights /data/of me/vgg16.pth", "vgg16 with weights vgg16.pth"),
+        ("/data/mine.pt as vgg16", "mine.pt as vgg16"),
+        ("timm:hf_hub/net", "timm:hf_hub/net"),
+    ],
+)
+def test_the_title_has_no_path_and_the_provenance_has(
+    tmp_path: Path, model: str, title: str
+) -> None:
+    page = write_run(tmp_path / "run", population(), model=model)
+    assert page.texts["h1"] == [title]
+    assert page.texts["title"] == [f"{title} on the rig"]
+    assert dict(zip(page.texts["dt"], page.texts["dd"], strict=True))["model"] == model
+
+
+def test_the_provenance_is_in_words(tmp_path: Path) -> None:
+    shape = json.dumps({"height_px": 48, "mean": [0.5, 0.25]})
+    how = {"input_format": shape, "centered": 0, "compiled": "True", "batches": "[256]"}
+    page = write_run(tmp_path / "run", population(), notes=xr.Dataset(attrs=how))
+    told = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))
+    assert told["input format"] == "height px 48, mean 0.5 0.25"
+    assert (told["centered"], told["compiled"]) == ("no", "yes")
+    assert "batches" not in told
 
 
 def test_every_pair_of_layers_has_a_table_of_its_own(tmp_path: Path) -> None:

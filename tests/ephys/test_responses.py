@@ -395,6 +395,28 @@ def test_a_place_without_a_store_is_refused_by_its_name(tmp_path: Path) -> None:
             open_store(path)
 
 
+def test_a_store_opens_by_the_alphabet(tmp_path: Path) -> None:
+    """And not in any order, another one each time, as its folder is listed."""
+    recorded = responses()
+    array = create_store(tmp_path / "store", recorded.drop_vars("response"), chunk=4)
+    array[:] = recorded["response"].values
+    for _ in range(3):
+        with open_store(tmp_path / "store") as opened:
+            assert list(opened.coords) == sorted(map(str, recorded.coords))
+            assert list(opened.data_vars) == sorted(map(str, recorded.data_vars))
+            xr.testing.assert_identical(opened.load(), recorded)
+
+
+def test_a_folder_of_stores_says_which_there_are(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "responses.zarr"
+    folder.mkdir(parents=True)
+    create_store(folder / "size", responses().drop_vars("response"), chunk=4)
+    for place in (folder, folder.parent):
+        with pytest.raises(FileNotFoundError, match=r"but .*responses.zarr/size do; open one"):
+            open_store(str(place))
+    assert open_store(str(folder / "size")).sizes
+
+
 # Interrupted, refused and damaged. What happens to a whole recording is in test_interruptions.
 
 CHUNK = 7

@@ -1,5 +1,7 @@
 """Similarities: their closed forms, what they share, and what is refused."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -123,6 +125,48 @@ def test_units_keep_their_coordinates_and_their_weight() -> None:
     np.testing.assert_array_equal(checked(found)[1], [0.25, 0])
 
 
+def test_an_angle_says_its_period() -> None:
+    angle = xr.DataArray([0.0, 30, 90], dims="unit", attrs={"period": 180.0})
+    expected = circular([0, 30, 90], period=180)
+    np.testing.assert_array_equal(circular(angle), expected)
+    np.testing.assert_array_equal(circular(angle, period=180), expected)
+    with pytest.raises(ValueError, match=r"^period=360 is not that of the angles, 180; leave it"):
+        circular(angle, period=360)
+    with pytest.raises(ValueError, match=r"^period=None is not a positive number of degrees"):
+        circular([0, 30, 90])
+    with pytest.raises(
+        ValueError, match=r"^values: an angle of period=180 has no mean, .*circular"
+    ):
+        scalar(angle)
+
+
+def test_a_weight_of_other_units_is_refused() -> None:
+    channel = xr.DataArray([3, 4, 5], dims="unit")
+    values = xr.DataArray([1.0, 2, 4], {"channel": channel}, dims="unit")
+    weight = xr.DataArray([1.0, 0, 2], {"channel": channel[::-1]}, dims="unit")
+    text = "^channel of the property is not that of its weight; sort both alike$"
+    measures: list[Callable[..., xr.DataArray]] = [
+        partial(scalar, values),
+        partial(circular, values, period=180),
+        partial(cosine, values * xr.DataArray([1.0, 2], dims="x")),
+        partial(cosine, xr.DataArray(np.ones((3, 2)), {"channel": channel}, ("unit", "rgb"))),
+    ]
+    for measure in measures:
+        with pytest.raises(ValueError, match=text):
+            measure(weight=weight)
+        np.testing.assert_array_equal(measure(weight=weight[::-1])["weight"], [2, 0, 1])
+    color = xr.DataArray(np.ones((3, 2)), {"channel": ["red", "green"]}, ("unit", "channel"))
+    np.testing.assert_array_equal(cosine(color, weight=weight)["weight"], [1, 0, 2])  # of an image
+
+
+@pytest.mark.parametrize("measure", [scalar, partial(circular, period=180), cosine])
+def test_what_is_infinite_is_refused(measure: Callable[[np.ndarray], xr.DataArray]) -> None:
+    numbers = np.array([1, np.nan, 2, -np.inf, np.inf])
+    numbers = np.stack([numbers, numbers], 1) if measure is cosine else numbers
+    with pytest.raises(ValueError, match="of unit 3 are infinite; give NaN to leave it out"):
+        measure(numbers)
+
+
 def test_a_similarity_from_elsewhere_is_taken_as_it_is() -> None:
     matrix = np.corrcoef(np.random.default_rng(1).normal(size=(5, 30)))
     found, weights = checked(xr.DataArray(matrix, dims=("unit", "other")))
@@ -140,6 +184,7 @@ def given_matrix(**changes: float) -> xr.DataArray:
 @pytest.mark.parametrize(
     ("similarity", "message"),
     [
+        (given_matrix(_11=np.inf), r"^similarity of unit 1 with itself is inf, not 1"),
         (given_matrix(_11=2), r"^similarity of unit 1 with itself is 2, not 1"),
         (given_matrix(_01=0.5), r"^similarity of units 0 and 1, 0.5, is not that of the same"),
         (given_matrix(_01=1.5, _10=1.5), r"^similarity of units 0 and 1, 1.5, is above 1"),

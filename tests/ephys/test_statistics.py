@@ -299,6 +299,13 @@ def test_a_level_that_is_not_between_0_and_1_is_refused(level: float) -> None:
         bootstrap_interval(units([1, 2, 3]), level=level)
 
 
+def test_angles_are_refused_until_what_they_are_is_no_angle() -> None:
+    angles = units([350, 352, 2]).assign_attrs(period=360.0, units="degree")
+    with pytest.raises(ValueError, match=r"^values: an angle of period=360 has no mean, .*drop"):
+        bootstrap_interval(angles)
+    bootstrap_interval(angles.drop_attrs())
+
+
 @pytest.mark.parametrize("resamples", [0, -5])
 def test_fewer_than_one_resample_are_refused(resamples: int) -> None:
     with pytest.raises(ValueError, match=f"resamples={resamples}"):

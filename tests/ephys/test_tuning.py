@@ -120,6 +120,28 @@ def test_the_width_of_an_uneven_curve_is_the_mean_of_its_two_sides() -> None:
     assert half_width(curve(corners, orientations)).item() == pytest.approx(23, abs=1e-10)
 
 
+def test_the_width_is_looked_for_all_around_the_circle() -> None:
+    # Half height is 16 degrees to the left of the peak and 130 to the right, at 210, which is 30.
+    # What the peak is off by, 0.27^20 = 4e-12, counts by half over the slope there of 0.0025.
+    orientations = np.arange(360) / 2
+    onward = np.where(orientations < 58, orientations + 180, orientations)
+    corners = np.interp(onward, [58, 70, 80, 90, 230, 238], [0.2, 0.8, 1.0, 0.8, 0.45, 0.2])
+    assert half_width(curve(corners, orientations)).item() == pytest.approx(73, abs=1e-8)
+
+
+@pytest.mark.parametrize(("center", "width"), [(60.0, 0.58), (67.5, 0.89)])
+def test_a_curve_that_the_points_are_too_far_apart_for_has_the_width_of_the_spline(
+    center: float, width: float
+) -> None:
+    """As the docstring says, whether the peak is at a point or between two."""
+    orientations = np.arange(12) * 15.0
+    for half in (2.0, 4.0):  # degrees
+        kappa = np.log(2) / (1 - np.cos(2 * np.deg2rad(half)))
+        values = von_mises(kappa, center, orientations)
+        measured = half_width(curve(values, orientations)).item()
+        assert measured / 15 == pytest.approx(width, abs=0.01)
+
+
 def test_the_width_is_that_of_the_peak_and_not_of_a_lower_bump() -> None:
     # The bump begins 24 points from the peak, which it reaches as 0.27^24.
     orientations = np.arange(0, 180, 2.5)
@@ -217,11 +239,30 @@ def test_a_level_that_is_not_between_0_and_1_is_refused(level: float) -> None:
 
 
 NO_CIRCLES = {
-    "both ends": (np.linspace(0, 180, 13), "0 to 180 degrees in 13 values"),
-    "half a circle": (np.arange(9) * 10.0, "0 to 80 degrees in 9 values"),
-    "uneven": (np.array([0.0, 30, 60, 90, 130, 150]), "0 to 150 degrees in 6 values"),
-    "in disorder": (np.array([0.0, 60, 30, 90, 120, 150]), "in 6 values"),
-    "two values": (np.array([0.0, 90]), "0 to 90 degrees in 2 values"),
+    "both ends": (
+        np.linspace(0, 180, 13),
+        "0 to 180 degrees in 13 values; 180 is 0 on a circle of 180 degrees; leave one out",
+    ),
+    "half a circle": (
+        np.arange(9) * 10.0,
+        "0 to 80 degrees in 9 values; a circle of 180 degrees needs 9 values that rise by 20",
+    ),
+    "uneven": (
+        np.array([0.0, 30, 60, 90, 130, 150]),
+        "0 to 150 degrees in 6 values; a circle of 180 degrees needs 6 values that rise by 30",
+    ),
+    "in disorder": (
+        np.array([0.0, 60, 30, 90, 120, 150]),
+        "0 to 150 degrees in 6 values; a circle of 180 degrees needs 6 values that rise by 30",
+    ),
+    "two values": (
+        np.array([0.0, 90]),
+        "0 to 90 degrees in 2 values; a circle of 180 degrees needs at least 3, evenly around it",
+    ),
+    "one value": (
+        np.array([30.0]),
+        "30 to 30 degrees in 1 values; a circle of 180 degrees needs at least 3, evenly around it",
+    ),
 }
 
 
@@ -230,7 +271,7 @@ def test_what_does_not_go_around_the_circle_once_and_evenly_is_refused(name: str
     orientations, message = NO_CIRCLES[name]
     values = curve(np.ones(len(orientations)), orientations)
     for measure in (half_width, align):
-        with pytest.raises(ValueError, match=rf"orientation runs .*{message}.*circle of 180"):
+        with pytest.raises(ValueError, match=f"^orientation runs {message}$"):
             measure(values)
 
 
@@ -600,7 +641,7 @@ def test_the_mean_over_phases_of_a_mask_is_over_its_circle(
 @pytest.mark.parametrize("phases", [[0.0, 90.0], [0.0, 120.0], [0.0, 90.0, 180.0]])
 def test_phases_of_a_mask_that_are_no_circle_are_refused(phases: list[float]) -> None:
     recorded = record(PLAIDS | {"mask_phase": np.array(phases)}, masked_response)
-    with pytest.raises(ValueError, match=r"mask_phase runs 0 to .*without both ends"):
+    with pytest.raises(ValueError, match=r"mask_phase runs 0 to .*; a circle of 360 degrees"):
         tuning_curve(recorded, "contrast", by="mask_contrast")
 
 
