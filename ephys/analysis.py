@@ -19,11 +19,10 @@ from ephys.macaque_v1 import score
 from ephys.measures import kinds, protocol_measures
 from ephys.opponency import isoluminant_curves
 from ephys.reference import distributions
-from ephys.report import COLUMNS_TABLE, NUMBERS
+from ephys.report import COLUMNS_TABLE, MACAQUE_TABLE, NUMBERS
 from ephys.responses import load, open_store
 from ephys.stimuli.sweep import StimulusSet
 from ephys.tables import (
-    MACAQUE,
     is_about_macaque,
     layer_tables,
     macaque_properties,
@@ -92,7 +91,7 @@ def analyze(run: Path, about: dict[str, Any] | None = None) -> None:
         figure.savefig(run / "figures" / f"{protocol}.png", dpi=150)
         figure.set_layout_engine("none")  # it is laid out by now
         figure.savefig(run / "figures" / f"{protocol}.svg")
-    (run / MACAQUE).unlink(missing_ok=True)
+    (run / MACAQUE_TABLE).unlink(missing_ok=True)
     for name, parts in tables.items():
         table = pd.concat(parts)
         if name == COLUMNS_TABLE:  # which the layers of a protocol share

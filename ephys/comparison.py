@@ -23,11 +23,17 @@ from ephys.multiple_comparisons import Method, check_method, correct
 from ephys.nearest import nearest
 from ephys.rank_tests import differences
 from ephys.reference import distributions
-from ephys.report import COLUMNS_TABLE, FLAGS, NUMBERS, UNITS_TABLE, is_share
+from ephys.report import (
+    COLUMNS_TABLE,
+    DIFFERENCES_TABLE,
+    NUMBERS,
+    UNITS_TABLE,
+    flags_of,
+    is_share,
+)
 from ephys.responses import open_store
 
 Condition = tuple[str, str]  # run, layer
-DIFFERENCES = "differences.csv"
 # Columns that are no measures: where a unit is, and which stimulus, or where, it answers most.
 PLACES = {
     *("protocol", "layer", "run", "channel", "row", "column", "rf_x", "rf_y"),
@@ -98,7 +104,7 @@ def compare(
       of b, -1 if none does, 0 if it is as often the one as the other.
     - ``p`` : of a two-sided permutation test of delta, see :func:`ephys.rank_tests.differences`;
       never below 1 / (1 + permutations), and NaN for fewer than two units on either side.
-    - ``p_corrected``.
+    - ``p_corrected``, and the ``permutations`` that p is of.
 
     Warns
     -----
@@ -153,7 +159,8 @@ def compare(
     rows = [row | one for row, one in zip(rows, found, strict=True)]
     p = xr.DataArray([row["p"] for row in rows], dims="test")
     _check_resolution(p, correction, permutations)
-    return pd.DataFrame(rows).assign(p_corrected=correct(p, correction).values)
+    corrected = correct(p, correction).values
+    return pd.DataFrame(rows).assign(p_corrected=corrected, permutations=permutations)
 
 
 def compare_runs(runs: Sequence[Path], **options: Any) -> tuple[pd.DataFrame, list[str]]:
@@ -214,11 +221,11 @@ def write_differences(run: Path, seed: int) -> None:
     run : folder with ``units.csv`` and ``units_columns.csv``.
     seed : of permutations and bootstrap.
     """
-    (run / DIFFERENCES).unlink(missing_ok=True)
+    (run / DIFFERENCES_TABLE).unlink(missing_ok=True)
     units, angles = read_units(run)
     if units.groupby("protocol")["layer"].nunique().max() > 1:
         found = compare({run.name: units}, angles=angles, successive=True, seed=seed)
-        found.to_csv(run / DIFFERENCES, index=False, float_format=NUMBERS)
+        found.to_csv(run / DIFFERENCES_TABLE, index=False, float_format=NUMBERS)
 
 
 def read_units(run: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -332,12 +339,10 @@ def _values(units: pd.DataFrame, angles: Collection[str]) -> pd.DataFrame:
         for word in WORDS.get(name, words if len(words) <= MOST_WORDS else ()):
             found[f"{name}: {word}"] = (column == word).astype(float)
     values = pd.DataFrame(found, index=units.index).dropna(axis=1, how="all")
-    for flag, fine in FLAGS.items():  # what another fit gives is not the unit's
-        for name in [name for name in found if name.endswith(f"_{flag}") and name in values]:
-            fit = name.removesuffix(flag)
-            for other in [other for other in found if other.startswith(fit) and other in values]:
-                if not other.endswith((*FLAGS, "r_squared")):
-                    values[other] = values[other].where(values[name] == fine)
+    names = list(map(str, values))
+    for name in names:
+        for flag, fine in flags_of(name, names).items():
+            values[name] = values[name].where(values[flag] == fine)
     for name, cells in distributions().items():
         response = f"response_{cells.attrs['study']}"
         if name in values and response in values:

@@ -149,8 +149,9 @@ def estimate(
 ) -> pd.DataFrame:
     """What ``probe`` would record: stimuli, units, megabytes and seconds for each protocol.
 
-    Some stimuli of each protocol are really shown, for about a second. ``seconds`` are of the
-    recording; the tables and figures that follow are not in it. Parameters are those of ``probe``.
+    Some stimuli of each protocol are really shown, more and more until it takes a second longer
+    than a few. ``seconds`` are of the recording; the tables and figures that follow are not in it.
+    Parameters are those of ``probe``.
     """
     rows = []
     options["input_format"] = input_format = input_format or own_format(model)

@@ -39,6 +39,8 @@ def export(store: str | Path | xr.Dataset, path: str | Path) -> Path:
     NaN, of a parameter that a family of stimuli does not have, say, is null. The attributes are
     JSON in the schema's metadata under ``ephys``, those of a column in the field's.
 
+    Neither table has a column for what was measured of no stimulus at all; netCDF has it.
+
     Stimuli are read and written in blocks, so for a store in chunks of stimuli, which is how they
     are recorded, memory does not grow with their number. A file appears only when it is complete.
 
@@ -205,18 +207,24 @@ def _in_columns(responses: xr.Dataset) -> xr.Dataset:
     columns, gone = {}, set()
     for dim in responses.dims:
         about = {str(n): c for n, c in responses.coords.items() if c.dims == (dim,) and n != dim}
-        labels = responses.get(dim)
-        tables = [str(n) for n, v in responses.items() if v.dims == ("stimulus", dim)]
-        if labels is None or not tables or dim == "unit":
+        either = (("stimulus", dim), (dim, "stimulus"))
+        tables = [str(n) for n, v in responses.items() if v.dims in either]
+        if dim == "unit" or dim not in responses.coords or not tables:
             continue
         gone |= {dim, *about, *tables}
         for name in tables:
-            for place, label in enumerate(labels.values):
-                values = responses[name].values[:, place]
-                if not pd.isna(values).all():
-                    attributes = {n: c.values[place].item() for n, c in about.items()}
-                    columns[f"{name}:{label}"] = ("stimulus", values, attributes)
+            table = responses[name].transpose(dim, "stimulus")
+            rows = table.values
+            for place, label in enumerate(responses[dim].values):
+                if not pd.isna(rows[place]).all():
+                    said = {n: _plain(c.values[place]) for n, c in about.items()}
+                    columns[f"{name}:{label}"] = ("stimulus", rows[place], {**table.attrs, **said})
     return responses.drop_vars(gone).assign(columns)
+
+
+def _plain(value: Any) -> Any:
+    """A number or word of Python, which an array of objects holds already."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _tables(responses: xr.Dataset) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

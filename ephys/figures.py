@@ -23,20 +23,13 @@ from ephys.reference import (
     MARMOSET_RELATIVE_WIDTH,
     parametric_tuning,
 )
+from ephys.report import UNITS
 from ephys.statistics import bootstrap_interval
 from ephys.stimuli.families import PARAMETERS
 from ephys.tuning import align
 
 COLORS = mpl.colormaps["viridis_r"]
 TICKS = (-90, -45, 0, 45, 90)
-UNITS = {
-    "degree": "degrees",
-    "degree-1": "1/degree",
-    "cycles degree-1": "cycles/degree",
-    "s-1": "spikes/s",
-    "percent": "%",
-    "1": "",
-}
 ABREAST = 4  # panels of an overview
 ROW, EXAMPLE, HEADING, LINE = 2.6, 1.4, 0.42, 0.14  # inches
 FROM_BEST = "relative_"  # begins the name of an angle from each unit's best

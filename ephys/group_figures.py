@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from ephys.color_figures import LETTERS, MINUS, PALETTE, Space, hue_colors, members
-from ephys.figures import UNITS
 from ephys.grouping import STATISTICS
+from ephys.report import UNITS
 
 ABREAST = 16  # filters in a row
 TILE, GAP, STRIP, BETWEEN = 0.88, 0.12, 0.34, 0.2  # in steps from filter to filter

@@ -222,14 +222,14 @@ def check(stimuli: StimulusSet, model: nn.Module, input_format: InputFormat) -> 
     _ = stimuli.blank  # refuses several backgrounds
 
 
-def _check_channels(model: nn.Module, input_format: InputFormat) -> None:
-    """Refuse, with a ValueError, a format of which the first convolution takes other channels."""
+def _check_channels(model: nn.Module, input_format: InputFormat, error: RuntimeError) -> None:
+    """Say it, with a ValueError, if the first convolution takes other channels than are given."""
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None and first.in_channels != input_format.channels:
         raise ValueError(
             f"input_format has channels={input_format.channels}, but the first convolution of "
             f"{type(model).__name__} takes {first.in_channels}; give InputFormat that many channels"
-        )
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -295,9 +295,11 @@ class _Rig:
         with self.memory_for(BATCH, layers):
             try:
                 found = survey(model, find_layers(model, layers), images)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError as error:
-                _check_channels(model, input_format)
-                raise error
+                _check_channels(model, input_format, error)
+                raise
         for layer, reason in found.refused.items():
             if is_exact(layer, layers) or not found.geometries:
                 raise (KeyError if "does not reach" in reason else ValueError)(reason)

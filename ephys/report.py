@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,11 @@ UNIT = "unit: "  # before the names of the physiologist's measures
 STIMULUS = "stimulus: "  # and of what the units of a layer do together at each stimulus
 # Any of which is in the figure of a protocol of color, with words of its own below.
 COLOR = {"hue_selectivity", "cone_weight_l", "sensitivity_ratio", "harris_class: double-opponent"}
-UNITS_TABLE, COLUMNS_TABLE = "units.csv", "units_columns.csv"
+# The tables of a run.
+UNITS_TABLE, COLUMNS_TABLE, POPULATION_TABLE = "units.csv", "units_columns.csv", "population.csv"
+MACAQUE_TABLE, DIFFERENCES_TABLE = "macaque_v1.csv", "differences.csv"
 NUMBERS = "%.9g"  # of all tables: more digits a response in float32 does not have
+NINTH = 1e-8  # how much larger a number may be that was written so, as a share of it
 # What a fit says of itself, where its parameters are the unit's and not what the search ended at.
 FLAGS = {"converged": 1, "at_bound": 0, "extrapolated": 0}
 SHARES = (*FLAGS, "answers", "answering", "responsive", "selective")  # ends of names
@@ -89,11 +92,19 @@ SHARES = (*FLAGS, "answers", "answering", "responsive", "selective")  # ends of 
 UNSHOWN = (*FLAGS, "r_squared", "polarity")
 # Ends of what is in units of responses, which may be small; a ratio or an angle may not.
 RESPONSES = ("max", "min", "r_max_mask", "blank", "baseline", "amplitude", "amplitude_null", "gain")
+# What tells how large the numbers of a difference are.
+SIDES = ("value_a", "value_b", "low", "high")
+# What is in percent on a page, as in figures, where the measure is a contrast.
+OF_CONTRAST = (
+    *(f"{statistic}{end}" for statistic in ("mean", "median") for end in ("", "_low", "_high")),
+    *("difference", *SIDES),
+)
 CORRECTIONS = {
     **{"holm": "Holm", "bonferroni": "Bonferroni"},
     "fdr_bh": "Benjamini and Hochberg",
 }
 ALPHA = 0.05  # of the differences that a page shows
+BOUND = "≤"  # before the least p that so many permutations can tell
 UNTOLD = ("protocol", "purpose", "citation", "crops", "batches")  # told above, or for a computer
 WEIGHTS = " with weights "  # in the name of a model
 # After the point, of what was asked for: beyond is the rounding of a zero (and + 0.0 is that
@@ -109,16 +120,17 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
     ----------
     about : the ``model`` and the ``protocols`` of the run, as in ``run.json``.
     """
-    population, scores = read_population(run), read_scores(run)
+    population, scores = _in_percent(_told(read_population(run))), read_scores(run)
     differences = read_differences(run)
-    population, told, floor = _told(population), _told(differences), _floor(differences)
+    told = _in_percent(_told(differences))
     protocols = []
     for name in about["protocols"]:
         own = population[population["protocol"] == name]
         table, measured = _apart(own)
         responses = open_store(run / "responses.zarr" / name)
         units = dict(zip(own["measure"].map(_spoken), own["units"].map(_units), strict=True))
-        different = told[told["protocol"] == name]
+        tested = told[told["protocol"] == name]
+        different = _different(tested, units)
         section = {
             "name": name,
             "purpose": responses.attrs.get("purpose", ""),
@@ -132,8 +144,9 @@ def write_report(run: Path, about: dict[str, Any]) -> None:
             "shown": shown(responses),
             "measures": _of_units(measured),
             "measured_layers": list(dict.fromkeys(measured["layer"])),
-            "differences": _different(different, floor, units),
-            "tests": _tests(different),
+            "differences": different,
+            "bounded": any(BOUND in row["p"] for pair in different for row in pair["rows"]),
+            "tests": _tests(tested),
             "provenance": responses.attrs,
         }
         if section["about_contrast"]:
@@ -169,6 +182,42 @@ def _apart(population: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _told(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table that a page and a terminal show."""
     return table[~table["measure"].str.endswith(UNSHOWN)]
+
+
+def _in_percent(table: pd.DataFrame) -> pd.DataFrame:
+    """With the contrasts that units answer most in percent, and ``units`` that say so."""
+    measure = table["measure"]
+    contrasts = measure.str.startswith("best_") & measure.str.endswith("contrast")
+    table = table.copy()
+    for name in [name for name in OF_CONTRAST if name in table]:
+        table[name] = table[name].where(~contrasts, 100 * table[name])
+    if "units" in table:
+        table.loc[contrasts, "units"] = "percent"
+    return table
+
+
+def flags_of(measure: str, columns: Iterable[str]) -> dict[str, int]:
+    """The flags of the fit that a measure is a parameter of, and what each is for a unit's own.
+
+    What the search of another fit ended at is not the unit's. Of two fits with which the name
+    begins, ``gaussian`` and ``gaussian_surround``, the parameter is of the one of the longer name.
+    The flags themselves, and how close the fit is, are of any fit, and have none.
+
+    Parameters
+    ----------
+    columns : the measures that there are.
+    """
+    if measure.endswith((*FLAGS, "r_squared")):
+        return {}
+    flags = {
+        column: (column.removesuffix(f"_{flag}"), fine)
+        for column in columns
+        for flag, fine in FLAGS.items()
+        if column.endswith(f"_{flag}")
+    }
+    fits = [fit for fit, _ in flags.values() if measure.startswith(f"{fit}_")]
+    own = max(fits, key=len, default="")
+    return {column: fine for column, (fit, fine) in flags.items() if fit == own}
 
 
 def _title(model: str) -> str:
@@ -242,7 +291,7 @@ def shown(responses: xr.Dataset) -> list[dict[str, Any]]:
         rows.append(
             {
                 "quantity": str(quantity).replace("_", " "),
-                "units": {"1": "", "cycles degree-1": "cycles/degree"}.get(units, units),
+                "units": _units(units),
                 "lowest": float(np.nanmin(asked).round(DIGITS)) + 0.0,
                 "highest": float(np.nanmax(asked).round(DIGITS)) + 0.0,
                 "deviation": float(off.max()) if off.size else np.nan,
@@ -256,24 +305,24 @@ def shown(responses: xr.Dataset) -> list[dict[str, Any]]:
 def read_population(run: Path) -> pd.DataFrame:
     """The table of a run; names stay names, also those that look like numbers."""
     names = {"layer": str, "protocol": str, "units": str}
-    return pd.read_csv(run / "population.csv", dtype=names, keep_default_na=False, na_values="")
+    return pd.read_csv(run / POPULATION_TABLE, dtype=names, keep_default_na=False, na_values="")
 
 
 def read_scores(run: Path) -> pd.DataFrame:
     """``macaque_v1.csv`` of a run, without rows where nothing was compared."""
-    if not (run / "macaque_v1.csv").is_file():
+    if not (run / MACAQUE_TABLE).is_file():
         return pd.DataFrame(columns=["protocol", "layer"])
     names = {"layer": str, "protocol": str}
-    return pd.read_csv(run / "macaque_v1.csv", dtype=names, keep_default_na=False, na_values="")
+    return pd.read_csv(run / MACAQUE_TABLE, dtype=names, keep_default_na=False, na_values="")
 
 
 def read_differences(run: Path) -> pd.DataFrame:
     """``differences.csv`` of a run, without rows for a run of one layer."""
-    if not (run / "differences.csv").is_file():
+    if not (run / DIFFERENCES_TABLE).is_file():
         columns = ["protocol", "measure", "layer_a", "layer_b", "p", "p_corrected"]
         return pd.DataFrame(columns=columns)
     names = dict.fromkeys(("protocol", "measure", "layer_a", "layer_b"), str)
-    return pd.read_csv(run / "differences.csv", dtype=names, keep_default_na=False, na_values="")
+    return pd.read_csv(run / DIFFERENCES_TABLE, dtype=names, keep_default_na=False, na_values="")
 
 
 def difference_summary(
@@ -290,13 +339,13 @@ def difference_summary(
     """
     heads = ["", "units", "difference [95 %]", "delta", "p"]
     sides = [name for name in ("run_a", "layer_a", "run_b", "layer_b") if name in differences]
-    half, floor = len(sides) // 2, _floor(differences)
+    half = len(sides) // 2
     table, titles = [heads], {}
     told = differences if everything else _told(differences)
     for key, rows in told.groupby(["protocol", *sides], sort=False):
         protocol, *names = map(str, key)
         titles[len(table)] = f"{protocol}: {': '.join(names[:half])} less {': '.join(names[half:])}"
-        table += _difference_rows(rows, floor)
+        table += _difference_rows(rows)
     head, *laid_out = _laid_out(table)
     lines = []
     for place, line in enumerate(laid_out, 1):
@@ -307,19 +356,19 @@ def difference_summary(
         f"p is of permutation tests of delta, corrected for all {_tests(differences)} of them by "
         f"{CORRECTIONS[correction]}.",
     ]
-    if floor:
-        lines.append("≤ is before the least p that so many permutations can tell.")
+    if any(BOUND in p for *_, p in table):
+        lines.append(f"{BOUND} is before the least p that so many permutations can tell.")
     return "\n".join(lines)
 
 
-def _difference_rows(differences: pd.DataFrame, floor: float) -> list[list[str]]:
+def _difference_rows(differences: pd.DataFrame) -> list[list[str]]:
     return [
         [
             row["measure"],
             f"{row['count_a']}, {row['count_b']}",
             _difference(row),
             _number(row["effect_size"], ".2f"),
-            _probability(row, floor),
+            _probability(row),
         ]
         for row in _ordered(differences)
     ]
@@ -330,9 +379,7 @@ def _ordered(differences: pd.DataFrame) -> list[dict[Any, Any]]:
     return sized.sort_values(["p_corrected", "size"], kind="stable").to_dict("records")
 
 
-def _different(
-    differences: pd.DataFrame, floor: float, units: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def _different(differences: pd.DataFrame, units: Mapping[str, str]) -> list[dict[str, Any]]:
     """For each pair of layers the differences that are hardly chance, ordered as for a terminal."""
     certain = differences[differences["p_corrected"] <= ALPHA]
     return [
@@ -341,11 +388,11 @@ def _different(
             "rows": [
                 {
                     "measure": _with_units(_spoken(row["measure"]), units),
-                    "of_a": f"{_one(row, 'value_a', _form(row))} ({row['count_a']})",
-                    "of_b": f"{_one(row, 'value_b', _form(row))} ({row['count_b']})",
+                    "of_a": f"{_one(row, 'value_a', SIDES, _form(row))} ({row['count_a']})",
+                    "of_b": f"{_one(row, 'value_b', SIDES, _form(row))} ({row['count_b']})",
                     "difference": _difference(row),
                     "delta": _number(row["effect_size"], ".2f"),
-                    "p": _probability(row, floor),
+                    "p": _probability(row),
                 }
                 for row in _ordered(rows)
             ],
@@ -365,21 +412,20 @@ def _form(row: Mapping[Any, Any]) -> str:
 def _difference(row: Mapping[Any, Any]) -> str:
     if np.isnan(row["difference"]):
         return "–"
-    return _between(row, ("difference", "low", "high"), _form(row))
+    return _between(row, ("difference", "low", "high"), SIDES, _form(row))
 
 
-def _floor(differences: pd.DataFrame) -> float:
-    """The least p that as many permutations can give, 1 / (1 + permutations), if any is that."""
-    least = float(differences["p"].min())
-    whole = least > 0 and abs(1 / least - round(1 / least)) < 1e-8 / least  # of nine digits
-    return least if whole else 0.0
+def _floor(row: Mapping[Any, Any]) -> float:
+    """The least p that as many permutations can give."""
+    return 1 / (1 + float(row["permutations"]))
 
 
-def _probability(row: Mapping[Any, Any], floor: float) -> str:
+def _probability(row: Mapping[Any, Any]) -> str:
     """Corrected, and with ``≤`` where the permutations left it no room below."""
     if row["p_corrected"] < 1e-4:
         return "<0.0001"
-    bound = "≤" if row["p"] <= floor and row["p_corrected"] < 1 else ""
+    least = row["p"] <= _floor(row) * (1 + NINTH)
+    bound = BOUND if least and row["p_corrected"] < 1 else ""
     return bound + _number(row["p_corrected"], ".2g")
 
 
@@ -391,7 +437,7 @@ def summary(population: pd.DataFrame, scores: pd.DataFrame | None = None) -> str
     scores : how close units come to cells of macaque V1, where that was asked.
     """
     lines = []
-    for protocol, rows in _told(population).groupby("protocol", sort=False):
+    for protocol, rows in _in_percent(_told(population)).groupby("protocol", sort=False):
         table, measured = _apart(rows)
         own = None if scores is None else scores[scores["protocol"] == protocol]
         if own is not None and len(own):
@@ -438,7 +484,7 @@ def _overview_summary(protocol: str, table: pd.DataFrame, measured: pd.DataFrame
         cells = [str(layer), str(answering["count"]), f"{answering['mean']:.0%}"]
         for name in labels:
             statistic, form = ("mean", SHARE_FORM) if is_share(name) else ("median", FORM)
-            cells.append(_one(measures[name], statistic, form))
+            cells.append(_one(measures[name], statistic, _with_ends(statistic), form))
         if parts:
             best_part = max(parts, key=lambda name: np.nan_to_num(measures[name]["mean"]))
             share = measures[best_part]["mean"]
@@ -491,12 +537,12 @@ def answer(population: pd.DataFrame) -> list[str]:
     """One sentence a layer: what contrast does to amplitude, width and selectivity."""
     sentences = []
     for layer, part in _raw(population, "all").groupby("layer", sort=False):
-        low, high = part["contrast"].min(), part["contrast"].max()
+        low, high = (_number(100 * part["contrast"].agg(end)) for end in ("min", "max"))
         measures = _measures(part[part["contrast"].isna()])
         ratio = measures["amplitude_ratio"]
         growth = f"{_number(ratio['median'])}-fold" if ratio["count"] else "from nothing"
         sentences.append(
-            f"{layer}: from {low:.0%} to {high:.0%} contrast the peak grows {growth}; per "
+            f"{layer}: from {low}% to {high}% contrast the peak grows {growth}; per "
             f"doubling of contrast the half-width changes by {_interval(measures['width_slope'])} "
             f"degrees and the selectivity by {_interval(measures['selectivity_slope'])}."
         )
@@ -606,25 +652,30 @@ def _interval(row: dict[str, Any], statistic: str = "median", form: str = ".2f")
     """``1.20 [1.10, 1.30]``, and a dash where no unit has the measure."""
     if row["count"] == 0:
         return "–"
-    return _between(row, (statistic, f"{statistic}_low", f"{statistic}_high"), form)
+    ends = _with_ends(statistic)
+    return _between(row, ends, ends, form)
 
 
-def _between(row: Mapping[Any, Any], names: Sequence[str], form: str) -> str:
-    middle, low, high = (_number(value, form) for value in _rounded(row, *names))
+def _with_ends(statistic: str) -> tuple[str, str, str]:
+    return statistic, f"{statistic}_low", f"{statistic}_high"
+
+
+def _between(row: Mapping[Any, Any], names: Sequence[str], beside: Sequence[str], form: str) -> str:
+    middle, low, high = (_one(row, name, beside, form) for name in names)
     return f"{middle} [{low}, {high}]"
 
 
-def _one(row: Mapping[Any, Any], name: str, form: str) -> str:
-    return _number(_rounded(row, name)[0], form)
+def _one(row: Mapping[Any, Any], name: str, beside: Sequence[str], form: str) -> str:
+    """A number of a row, 0 where it is rounding beside 1, or beside smaller responses of the row.
 
-
-def _rounded(row: Mapping[Any, Any], *names: str) -> list[float]:
-    """Numbers of a row, 0 where they are rounding beside 1, or of responses beside the largest."""
-    values = np.array([row[name] for name in names], float)
+    Parameters
+    ----------
+    beside : the numbers of which the largest is that of a response.
+    """
     of_response = row["measure"].removesuffix("_above_blank").endswith(RESPONSES)
-    largest = np.fmax.reduce(np.abs(values)) if of_response else 1
-    numbers: list[float] = np.where(np.abs(values) < SHARE * min(largest, 1), 0, values).tolist()
-    return numbers
+    largest = np.fmax.reduce([abs(row[other]) for other in beside]) if of_response else 1
+    value = float(row[name])
+    return _number(0.0 if abs(value) < SHARE * min(largest, 1) else value, form)
 
 
 def _number(value: float, form: str = FORM) -> str:

@@ -250,7 +250,7 @@ def load(responses: xr.Dataset) -> xr.Dataset:
 def open_store(
     path: str | Path | Store, *, chunks: Mapping[str, int | Literal["auto"]] | None = None
 ) -> xr.Dataset:
-    """Open the responses of a store, by the alphabet, read only when they are used.
+    """Open the responses of a store, read only when they are used; variables by the alphabet.
 
     Parameters
     ----------

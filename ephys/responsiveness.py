@@ -2,20 +2,22 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ephys.multiple_comparisons import Method, correct
+from ephys.multiple_comparisons import Method, check_method, correct
 from ephys.responses import blocks
 from ephys.rounding import rounding_share
 from ephys.tuning import CYCLES, blockwise
 
 EFFECTS = ("condition", "phase", "interaction")
-TESTS = ("anova", "permutation")
 IN_CACHE = 2**16  # responses looked at at a time
+
+
+Test = Literal["anova", "permutation"]
 
 
 def responsive(
@@ -23,7 +25,7 @@ def responsive(
     *,
     repeats: Sequence[str] = CYCLES,
     margin: float | None = None,
-    test: Literal["anova", "permutation"] = "anova",
+    test: Test = "anova",
     alpha: float = 0.05,
     method: Method = "fdr_bh",
     resamples: int = 10_000,
@@ -63,7 +65,8 @@ def responsive(
     responses : with ``response (stimulus, unit)`` and ``blank``. All that differs between stimuli
         but ``repeats`` makes conditions; they need not be a grid. A block of units is looked at at
         a time, of a dask array one of its own.
-    repeats : parameters that do not make a condition. Of these ``phase`` has effects.
+    repeats : parameters that do not make a condition. Of these ``phase`` has effects, and ``time``
+        by the phase that a grating has drifted to.
     margin : share of the layer's largest response; by default what the recorder takes for rounding,
         :func:`ephys.rounding.rounding_share`.
     test : ``"anova"`` takes p from the F distribution, which is of normal scatter;
@@ -95,17 +98,22 @@ def responsive(
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha} is not between 0 and 1")
-    if test not in TESTS:
-        raise KeyError(f"test={test!r} is none of {', '.join(TESTS)}")
+    if test not in get_args(Test):
+        raise KeyError(f"test={test!r} is none of {', '.join(get_args(Test))}")
+    check_method(method)
     if resamples < 1:
         raise ValueError(f"resamples={resamples} is below 1")
     if margin is None:
         margin = rounding_share(responses)
     if not 0 <= margin < 1:
         raise ValueError(f"margin={margin} is not a share of the largest response, from 0 to 1")
-    groups = _conditions(responses, repeats)
-    phase = responses["phase"].values if {"phase"} <= {*repeats} & {*responses.coords} else None
-    design = _design(groups, phase)
+    if not has_repeats(responses, repeats):
+        raise ValueError(
+            f"each of {responses.sizes['stimulus']} conditions was shown once, so there is no "
+            f"scatter to compare them with; repeats={list(repeats)} names no parameter that varies "
+            "within one"
+        )
+    design = _design(_conditions(responses, repeats), _angles(responses, repeats))
     effects = EFFECTS[: len(design.freedom) - 1]
     tests = []
     for block in blocks(responses):  # each is put in another order in memory
@@ -143,6 +151,12 @@ def responsive(
     return xr.Dataset(labels, attrs={"margin": margin, "alpha": alpha, "method": method})
 
 
+def has_repeats(responses: xr.Dataset, repeats: Sequence[str] = CYCLES) -> bool:
+    """Whether any condition was shown twice or more, as :func:`responsive` asks for."""
+    groups = _conditions(responses, repeats)
+    return groups.size > 0 and int(np.bincount(groups).max()) > 1
+
+
 def _conditions(responses: xr.Dataset, repeats: Sequence[str]) -> np.ndarray:
     """Which condition each stimulus is of, counted from 0."""
     columns = [
@@ -150,15 +164,19 @@ def _conditions(responses: xr.Dataset, repeats: Sequence[str]) -> np.ndarray:
         for name, c in responses.coords.items()
         if c.dims == ("stimulus",) and name not in ("stimulus", *repeats)
     ]
-    count = responses.sizes["stimulus"]
-    table = np.column_stack([np.zeros(count, int), *columns])
-    groups = np.unique(table, axis=0, return_inverse=True)[1].ravel()
-    if np.bincount(groups).max() < 2:
-        raise ValueError(
-            f"each of {count} conditions was shown once, so there is no scatter to compare them "
-            f"with; repeats={list(repeats)} names no parameter that varies within one"
-        )
-    return groups
+    table = np.column_stack([np.zeros(responses.sizes["stimulus"], int), *columns])
+    return np.unique(table, axis=0, return_inverse=True)[1].ravel()
+
+
+def _angles(responses: xr.Dataset, repeats: Sequence[str]) -> np.ndarray:
+    """Phase of each stimulus as it is drawn, in degrees; NaN without any, or if it is no repeat."""
+    angles = np.full(responses.sizes["stimulus"], np.nan)
+    if "phase" in responses.coords and {"phase", "time"} & {*repeats}:
+        angles = responses["phase"].values.astype(float)
+    if "time" in repeats and {"time", "temporal_frequency"} <= {*responses.coords}:
+        turns = responses["temporal_frequency"].values * responses["time"].values
+        angles = np.where(np.isnan(turns), angles, np.nan_to_num(angles) - 360 * turns)
+    return angles
 
 
 def _largest_of_layer(largest: xr.DataArray) -> xr.DataArray:
@@ -181,7 +199,7 @@ class _Design(NamedTuple):
     freedom: list[int]  # degrees of freedom of each effect and of the scatter
 
 
-def _design(groups: np.ndarray, phase: np.ndarray | None) -> _Design:
+def _design(groups: np.ndarray, angles: np.ndarray) -> _Design:
     """Of the condition and the phase of each stimulus."""
     total = len(groups) + 1
     order = np.append(np.argsort(groups, kind="stable"), len(groups))
@@ -190,8 +208,8 @@ def _design(groups: np.ndarray, phase: np.ndarray | None) -> _Design:
     waving = 0
     for first, last in itertools.pairwise([*starts, total]):
         level[first:last] = 1 / np.sqrt(last - first)
-        angle = np.zeros(0) if phase is None else phase[order[first : min(last, total - 1)]]
-        if np.unique(np.round(angle, 6) % 360).size >= 4:
+        angle = np.append(angles, np.nan)[order[first:last]]
+        if np.isfinite(angle).all() and np.unique(np.round(angle, 6) % 360).size >= 4:
             wave = np.exp(1j * np.deg2rad(angle))
             wave -= wave.mean()
             waves[:, first:last] = wave.real, wave.imag

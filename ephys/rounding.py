@@ -24,4 +24,4 @@ def unit_rounding(responses: xr.Dataset) -> xr.DataArray:
 
 def layer_rounding(responses: xr.Dataset) -> float:
     """Of all units of a layer, by the largest response of any."""
-    return float(unit_rounding(responses).max())
+    return float(np.fmax.reduce(unit_rounding(responses).values, initial=0))

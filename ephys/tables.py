@@ -20,9 +20,18 @@ from ephys.contrast import contrast_invariance
 from ephys.macaque_v1 import RESPONSIVE, score, unit_properties
 from ephys.measures import population_measures, protocol_measures
 from ephys.reference import distributions
-from ephys.report import COLUMNS_TABLE, FLAGS, STIMULUS, UNIT, UNITS_TABLE, is_share
-from ephys.responses import BLOCK_VALUES, UNIT_ATTRIBUTES
-from ephys.responsiveness import responsive
+from ephys.report import (
+    COLUMNS_TABLE,
+    MACAQUE_TABLE,
+    POPULATION_TABLE,
+    STIMULUS,
+    UNIT,
+    UNITS_TABLE,
+    flags_of,
+    is_share,
+)
+from ephys.responses import BLOCK_VALUES, UNIT_ATTRIBUTES, blocks
+from ephys.responsiveness import has_repeats, responsive
 from ephys.rounding import layer_rounding, unit_rounding
 from ephys.selectivity import population_sparseness
 from ephys.statistics import bootstrap_interval
@@ -32,8 +41,6 @@ from ephys.tuning import check_circle, preferred, tuning_curve
 
 Column = tuple[dict[str, Any], xr.DataArray]  # what a row of a table is of, and its values
 
-POPULATION = "population.csv"
-MACAQUE = "macaque_v1.csv"
 BASELINES = ("raw", "above blank")  # the response as it is, or what of it exceeds the blank's
 SUFFIXES = {"raw": "", "above blank": "_above_blank"}  # of columns
 RANGES = ("all", "paper")  # of contrasts
@@ -59,7 +66,7 @@ def layer_tables(
     return {
         UNITS_TABLE: units,
         COLUMNS_TABLE: column_table(units, measured.attributes, where["protocol"]),
-        POPULATION: labeled(where, population_table(responses, seed, measured)),
+        POPULATION_TABLE: labeled(where, population_table(responses, seed, measured)),
     }
 
 
@@ -78,8 +85,8 @@ def macaque_tables(
     return {
         UNITS_TABLE: units,
         COLUMNS_TABLE: column_table(units, attributes, where["protocol"]),
-        POPULATION: labeled(where, property_table(properties, seed)),
-        MACAQUE: labeled(where, score(properties, seed=seed).reset_index()),
+        POPULATION_TABLE: labeled(where, property_table(properties, seed)),
+        MACAQUE_TABLE: labeled(where, score(properties, seed=seed).reset_index()),
     }
 
 
@@ -330,7 +337,8 @@ def orientation_curves(responses: xr.Dataset, baseline: str = "raw") -> xr.DataA
     """
     if baseline not in BASELINES:
         raise ValueError(f"baseline={baseline!r} is none of {', '.join(BASELINES)}")
-    curves = tuning_curve(responses, "orientation", by="contrast")
+    parts = [tuning_curve(block, "orientation", by="contrast") for block in blocks(responses)]
+    curves = xr.concat(parts, "unit")
     rounding = unit_rounding(responses)
     curves = curves.assign_coords(rounding=("unit", rounding.data))
     lowest, highest = (end("orientation", skipna=False) for end in (curves.min, curves.max))
@@ -368,10 +376,9 @@ def _preferred(curves: xr.DataArray) -> dict[str, xr.DataArray]:
 
 
 def _responsive(responses: xr.Dataset) -> xr.DataArray:
-    try:
+    found = xr.DataArray(np.full(responses.sizes["unit"], np.nan), dims="unit")
+    if has_repeats(responses):
         found = responsive(responses)["responsive"].astype(float)
-    except ValueError:  # no condition was shown twice
-        found = xr.DataArray(np.full(responses.sizes["unit"], np.nan), dims="unit")
     about = "responses follow the stimuli, adjusted p at most 0.05"
     found = found.reset_coords(drop=True)
     return found.assign_attrs(long_name=about, units="1", baseline="raw")
@@ -400,17 +407,9 @@ def _sparseness(responses: xr.Dataset) -> xr.DataArray:
 def _of_units(found: xr.Dataset) -> Iterator[Column]:
     """The physiologist's measures, for ``population_table``."""
     for name, values in population_measures(found).items():
-        for flag, fine in FLAGS.items():  # what another fit gives is not the unit's
-            fit = _fit_of(name, flag, found)
-            if fit and not name.endswith((*FLAGS, "r_squared")):
-                values = values.where(found[f"{fit}_{flag}"] == fine)
+        for flag, fine in flags_of(name, map(str, found)).items():
+            values = values.where(found[flag] == fine)
         yield _row(f"{UNIT}{name}", found[name.partition(":")[0]].attrs["baseline"]), values
-
-
-def _fit_of(name: str, flag: str, found: xr.Dataset) -> str:
-    """The fit that has a parameter and a flag, ``"naka_rushton"``, or nothing."""
-    fits = [str(other).removesuffix(f"_{flag}") for other in found if str(other).endswith(flag)]
-    return next((fit for fit in fits if name.startswith(f"{fit}_")), "")
 
 
 def _row(measure: str, baseline: str = "raw", contrasts: str = "all") -> dict[str, Any]:

@@ -74,6 +74,7 @@ def test_a_planted_difference_is_found_as_the_later_layer_less_the_earlier() -> 
     assert row["low"] < 2 < row["high"]
     assert row["effect_size"] == pytest.approx(np.sign(two[:, None] - one).mean(), abs=1e-12)
     assert row["p"] == row["p_corrected"] == 1 / 10_001
+    assert row["permutations"] == 10_000
     assert "run_a" not in row
 
 
@@ -193,6 +194,22 @@ def test_parameters_of_a_fit_that_failed_are_left_out() -> None:
     assert found["von_mises_r_squared"]["count_a"] == 4
     assert values(found["von_mises_at_bound"], "count_a", "value_a") == [4, 0.25]
     assert found["naka_rushton_c50"]["count_a"] == 2
+
+
+def test_another_fit_whose_name_begins_alike_says_nothing_of_a_parameter() -> None:
+    table = pd.concat(
+        [
+            units(
+                layer=layer,
+                count=4,
+                gabor_converged=[1.0, 1.0, 1.0, 0.0],
+                gabor_pair_gain=[1.0, 2.0, 3.0, 4.0],
+                gabor_pair_converged=[0.0, 1.0, 1.0, 1.0],
+            )
+            for layer in ("one", "two")
+        ]
+    )
+    assert values(by_measure(table)["gabor_pair_gain"], "count_a", "value_a") == [3, 3]
 
 
 def test_properties_are_of_units_that_respond_enough_for_their_study() -> None:
@@ -419,6 +436,7 @@ def test_a_run_has_the_differences_of_its_layers_in_a_file(tmp_path: Path) -> No
     written = pd.read_csv(run / "differences.csv")
     expected = compare({"run": table}, successive=True, seed=4)
     pd.testing.assert_frame_equal(written, expected, rtol=1e-12)
+    assert written["permutations"].tolist() == [10_000] * 2
     layers(one=normal(1)).to_csv(run / "units.csv", index=False)
     write_differences(run, seed=4)
     assert not (run / "differences.csv").exists()

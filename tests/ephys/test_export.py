@@ -321,6 +321,47 @@ def test_what_was_measured_of_the_stimuli_has_columns_of_its_own(
     assert list(table)[:8] == [*parameters, *about]
 
 
+def quantities(**about: Any) -> xr.Dataset:
+    """A recording with two measured quantities, without their names."""
+    measured = np.random.default_rng(5).uniform(size=(STIMULI, 2))
+    return recording().assign(measured=(("stimulus", "quantity"), measured, about))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_what_was_measured_may_be_stored_in_either_order(suffix: str, tmp_path: Path) -> None:
+    shown = quantities().assign_coords(quantity=["contrast", "size"])
+    files = [
+        export(one, tmp_path / f"{name}{suffix}")
+        for name, one in (("one", shown), ("other", shown.transpose("quantity", ...)))
+    ]
+    assert shown.transpose("quantity", ...)["measured"].dims == ("quantity", "stimulus")
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_column_has_what_is_said_of_its_table_and_of_its_label(tmp_path: Path) -> None:
+    units = np.array(["1", "degree"], object)  # words as objects, as pandas makes them
+    shown = quantities(long_name="of the pixels", units="mixed").assign_coords(
+        quantity=np.array(["contrast", "size"], object),
+        units=("quantity", units),
+        tolerance=("quantity", np.array([0.5, 1.0], np.float32)),
+    )
+    path = export(shown, tmp_path / "recording.csv")
+    columns = json.loads(path.with_suffix(".attributes.json").read_text())["columns"]
+    assert {name: columns[name] for name in columns if ":" in name} == {
+        "measured:contrast": {"long_name": "of the pixels", "units": "1", "tolerance": 0.5},
+        "measured:size": {"long_name": "of the pixels", "units": "degree", "tolerance": 1.0},
+    }
+    export(shown, tmp_path / "recording.parquet")
+    field = pyarrow.parquet.read_schema(tmp_path / "recording.parquet").field("measured:size")
+    assert field.metadata[b"units"] == b"degree"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_without_labels_is_refused_by_name(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no place for measured \(stimulus, quantity\); write"):
+        export(quantities(), tmp_path / f"recording{suffix}")
+
+
 def test_netcdf_has_a_place_for_more(tmp_path: Path) -> None:
     more = recording().assign(spectrum=(("unit", "frequency"), np.ones((UNITS, 5))))
     repeated = xr.concat([more["response"]] * 2, "repeat").transpose("unit", "repeat", "stimulus")

@@ -634,6 +634,15 @@ def test_histograms_are_shares_of_cells_and_of_units_in_the_same_bins() -> None:
     assert not any(ax.axison for ax in figure.axes[2:])
 
 
+@pytest.mark.parametrize(
+    ("units", "words"), [("octave", " (octaves)"), ("percent", " (%)"), ("s", " (s)"), ("1", "")]
+)
+def test_units_are_told_as_on_the_page(units: str, words: str) -> None:
+    published = {"one": cells([1, 3, 2], [0.0, 1.0, 2.0, 3.0], units)}
+    figure = property_histograms({"a": xr.Dataset({"one": ("unit", [0.5])})}, published)
+    assert figure.axes[0].get_xlabel() == f"a property{words}"
+
+
 def test_every_property_has_its_panel() -> None:
     published = distributions()
     units = xr.Dataset({name: ("unit", [1.0]) for name in published})

@@ -15,7 +15,17 @@ import xarray as xr
 
 from ephys.measures import population_measures, protocol_measures
 from ephys.reference import distributions
-from ephys.report import HEADLINES, SLOPES, answer, read_scores, shown, summary, write_report
+from ephys.report import (
+    HEADLINES,
+    SLOPES,
+    answer,
+    difference_summary,
+    flags_of,
+    read_scores,
+    shown,
+    summary,
+    write_report,
+)
 from ephys.responses import create_store
 from ephys.stimuli.protocols import BATTERIES
 from ephys.stimuli.protocols import protocol as named
@@ -306,6 +316,17 @@ def test_there_is_one_row_of_means_for_each_layer_and_contrast(page: Page) -> No
             assert cells[3] == str(50 + number)
 
 
+def test_a_low_contrast_and_a_small_response_are_told_in_their_digits(tmp_path: Path) -> None:
+    table = population(LAYERS[:1])
+    lowest = table["contrast"] == CONTRASTS[0]
+    table.loc[lowest, "contrast"] = 0.005
+    small = {"mean": 0.00123, "mean_low": 0.001, "mean_high": 0.0015}
+    table.loc[lowest & (table["measure"] == "amplitude"), list(small)] = list(small.values())
+    ((_, first, *_),) = write_run(tmp_path / "run", table).table("contrast")
+    assert (first[0], first[-1]) == ("0.5 %", "0.00123 [0.001, 0.0015]")
+    assert "from 0.5% to 90% contrast" in answer(table)[0]
+
+
 def test_the_page_holds_its_picture_and_asks_for_nothing_else(page: Page) -> None:
     links = [
         (tag, value)
@@ -453,6 +474,24 @@ def test_what_a_best_value_is_in_is_told(tmp_path: Path) -> None:
     page = write_run(tmp_path / "run", table)
     assert page.table("layer")[0][0][-1] == "best check size (degrees)"
     assert "best check size (degrees): its value at the largest response" in page.texts["li"]
+
+
+def test_the_best_contrast_is_in_percent_wherever_it_is_shown(tmp_path: Path) -> None:
+    table = overview().astype(dict.fromkeys(("median", "median_low", "median_high"), float))
+    best = table["measure"] == "best_check_size"
+    table.loc[best, "measure"] = "best_mask_contrast"
+    table.loc[best, ["median", "median_low", "median_high"]] = [0.5, 0.07, 0.55]
+    numbers = {"value_a": 0.5, "value_b": 0.07, "difference": 0.43, "low": 0.2, "high": 0.48}
+    other = difference("best_mask_contrast", 0.01, protocol="hue", **numbers)
+    page = page_with(tmp_path / "run", other, table=table)
+    heads, first, _ = page.table("layer")[0]
+    assert (heads[-1], first[-1]) == ("best mask contrast (%)", "50 [7, 55]")
+    ((_, cells),) = page.table("measure")
+    assert cells[:4] == ["best mask contrast (%)", "50 (60)", "7 (64)", "43 [20, 48]"]
+    _, heads_line, units, line, _ = summary(table).splitlines()
+    assert units.strip() == "%"
+    assert units.index("%") + 1 == heads_line.index("mask contrast") + len("mask contrast")
+    assert line.split()[3] == "50"
 
 
 def test_without_parts_there_is_no_table_of_them(tmp_path: Path) -> None:
@@ -623,6 +662,20 @@ def test_a_run_without_the_animal_has_no_scores(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "run").empty
 
 
+# Of a fit.
+
+
+def test_a_parameter_has_the_flags_of_the_fit_of_the_longest_name() -> None:
+    columns = ["gabor_sd", "gabor_converged", "gabor_at_bound", "gabor_r_squared"]
+    columns += ["gabor_pair_sd", "gabor_pair_extrapolated", "unconverged"]
+    for names in (columns, columns[::-1]):
+        assert flags_of("gabor_sd", names) == {"gabor_converged": 1, "gabor_at_bound": 0}
+        assert flags_of("gabor_pair_sd", names) == {"gabor_pair_extrapolated": 0}
+        assert flags_of("gabor_pair_at_bound", names) == {}
+        assert flags_of("gabor_r_squared", names) == {}
+        assert flags_of("un_osi", names) == flags_of("gabors", names) == {}
+
+
 # What was shown.
 
 
@@ -663,7 +716,7 @@ def test_what_was_measured_of_the_stimuli_is_told_beside_what_was_asked(tmp_path
     assert heads == ["quantity", "units", "stimuli", "asked", "largest deviation"]
     assert rows == [
         ["spatial frequency", "cycles/degree", "17", "1 to 5", "0.01 of it"],
-        ["phase", "degree", "16", "90", "0.5"],
+        ["phase", "degrees", "16", "90", "0.5"],
         ["contrast", "", "0", "0", "–"],
     ]
 
@@ -696,15 +749,15 @@ def difference(measure: str, p: float, **columns: Any) -> dict[str, Any]:
         **{"protocol": "contrast_invariance", "measure": measure, "statistic": "median"},
         **{"layer_a": LAYERS[1], "layer_b": LAYERS[0], "count_a": 60, "count_b": 64},
         **{"value_a": 0.75, "value_b": 0.5, "difference": 0.25, "low": 0.125, "high": 0.375},
-        **{"effect_size": 0.5, "p": p / 3, "p_corrected": p},
+        **{"effect_size": 0.5, "p": p / 3, "p_corrected": p, "permutations": 99_980},
         **columns,
     }
 
 
-def page_with(run: Path, *differences: dict[str, Any]) -> Page:
+def page_with(run: Path, *differences: dict[str, Any], table: pd.DataFrame | None = None) -> Page:
     run.mkdir()
     pd.DataFrame(differences).to_csv(run / "differences.csv", index=False)
-    return write_run(run, population())
+    return write_run(run, population() if table is None else table)
 
 
 def test_the_page_shows_the_differences_that_are_hardly_chance_the_surest_first(
@@ -737,17 +790,22 @@ def test_the_page_shows_the_differences_that_are_hardly_chance_the_surest_first(
 
 def test_a_difference_of_shares_is_in_percent_and_what_is_rounding_is_0(tmp_path: Path) -> None:
     numbers = {"value_a": 5e-6, "value_b": 1523.4, "difference": 4e-10, "low": -1.3e-8}
+    small = {"value_a": 6e-6, "value_b": 1e-6, "difference": 5e-6, "low": 1e-6, "high": 6e-6}
+    beside = {"value_a": 1e-7, "value_b": 3e-7, "difference": -2e-7, "low": -1e-7, "high": 5.0}
     page = page_with(
         tmp_path / "run",
         difference("cell_class: simple", 0.01, statistic="share"),
         difference("preferred_shift", 0.02, **numbers),
-        difference("amplitude", 0.03, **numbers | {"difference": 5e-6, "low": 1e-6, "high": 6e-6}),
+        difference("amplitude", 0.03, **small),
+        difference("gain", 0.04, **beside),
     )
     ((_, *rows),) = page.table("measure")
     assert rows[0][1:4] == ["75% (60)", "50% (64)", "25% [12%, 38%]"]
     assert rows[1][1:4] == ["0 (60)", "1,520 (64)", "0 [0, 0.375]"]
     # Responses may all be small, and are rounding only beside larger ones.
-    assert rows[2][1:4] == ["5e-06 (60)", "1,520 (64)", "5e-06 [1e-06, 6e-06]"]
+    assert rows[2][1:4] == ["6e-06 (60)", "1e-06 (64)", "5e-06 [1e-06, 6e-06]"]
+    # The largest of its row is that for every cell.
+    assert rows[3][1:4] == ["0 (60)", "0 (64)", "0 [0, 5]"]
 
 
 def test_p_is_a_bound_where_no_permutation_was_like_the_units(tmp_path: Path) -> None:
@@ -758,8 +816,29 @@ def test_p_is_a_bound_where_no_permutation_was_like_the_units(tmp_path: Path) ->
     )
     ((_, *rows),) = page.table("measure")
     assert [cells[-1] for cells in rows] == ["≤0.02", "0.03"]
-    other = page_with(tmp_path / "other", difference("osi", 0.02) | {"p": 4 / 99983})
-    assert other.table("measure")[0][1][-1] == "0.02"
+    (text,) = [text for text in page.texts["p"] if "What differs" in text]
+    assert "tests of this run; ≤ is before the least that so many permutations can tell." in text
+
+
+def test_a_p_that_permutations_could_undercut_is_no_bound_and_bounds_are_only_explained_if_shown(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        difference("osi", 0.02, permutations=9999) | {"p": 4 / 10_000},  # 1 / p is whole too
+        difference("gosi", 0.00005, permutations=9999) | {"p": 1 / 10_000},  # <0.0001
+        difference("von_mises_at_bound", 0.03, permutations=9999) | {"p": 1 / 10_000},  # not shown
+    ]
+    alone = page_with(tmp_path / "alone", rows[0])
+    assert alone.table("measure")[0][1][-1] == "0.02"
+    page = page_with(tmp_path / "run", *rows)
+    ((_, *cells),) = page.table("measure")
+    assert [row[-1] for row in cells] == ["<0.0001", "0.02"]
+    assert "≤" not in " ".join(page.texts["p"])
+    assert "≤" not in difference_summary(pd.DataFrame(rows))
+    told = difference_summary(pd.DataFrame(rows), everything=True)
+    assert re.findall("≤.*", told) == [
+        *("≤0.03", "≤ is before the least p that so many permutations can tell.")
+    ]
 
 
 @pytest.mark.parametrize(

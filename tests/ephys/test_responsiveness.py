@@ -7,6 +7,8 @@ from scipy import stats
 
 import ephys.responsiveness
 from ephys.responsiveness import responsive
+from ephys.stimuli.protocols import protocol
+from ephys.visual_field import VisualField
 
 EPS = np.finfo(float).eps
 SHOWN = "presentation"
@@ -91,6 +93,32 @@ def test_a_simple_cell_is_found_though_it_answers_one_phase_of_four() -> None:
     largest = tuning[phase == 90]
     f = (0.5 * 48 * largest.mean() ** 2 / 2) / (0.25 * (largest**2).sum() / 48)
     assert found["f"].sel(effect="phase").item() == pytest.approx(f)
+
+
+def test_a_linear_unit_is_found_by_what_a_drift_does_to_it() -> None:
+    """Frames of a drifting grating, of which each is a phase."""
+    stimuli = protocol("direction", VisualField(32, 32, 8)).stimuli
+    table = stimuli.table
+    turns = table["temporal_frequency"].values * table["time"].values
+    tuning = np.exp(np.cos(np.deg2rad(table["direction"].values - 60)))
+    wave = np.cos(2 * np.pi * turns)
+    response = np.stack([wave, tuning * wave, np.maximum(wave, 0), np.cos(4 * np.pi * turns)], -1)
+    coords = {name: ("stimulus", values.values) for name, values in table.items()}
+    found = responsive(
+        xr.Dataset(
+            {"response": (("stimulus", "unit"), response), "blank": ("unit", np.zeros(4))}, coords
+        )
+    )
+    np.testing.assert_array_equal(found["responsive"], [1, 1, 1, 0])
+
+
+def test_a_condition_with_a_missing_phase_has_no_wave() -> None:
+    rng = np.random.default_rng(33)
+    whole = recorded(rng.normal(size=(8, 8, 3)), np.zeros(3))
+    torn = whole.assign_coords(phase=whole["phase"].where(whole["stimulus"] != 3))
+    assert responsive(torn)["p"].notnull().all()
+    scattered = torn.assign_coords(phase=torn["phase"].where(torn["stimulus"] > 7))
+    xr.testing.assert_allclose(responsive(torn), responsive(scattered))
 
 
 def test_by_their_means_alone_linear_units_are_the_blank() -> None:

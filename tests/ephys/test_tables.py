@@ -363,6 +363,21 @@ def test_parameters_of_a_fit_that_failed_are_not_summed_up() -> None:
         assert rows["count"][f"{UNIT}naka_rushton_r_squared"] == COUNT - 1
 
 
+def test_another_fit_whose_name_begins_alike_says_nothing_of_a_parameter() -> None:
+    measured = measure(responses())
+    raw = {"baseline": "raw"}
+    units = xr.Dataset(
+        {
+            "gabor_converged": ("unit", np.zeros(COUNT), raw),
+            "gabor_pair_gain": ("unit", np.arange(COUNT), raw),
+            "gabor_pair_converged": ("unit", np.append(0.0, np.ones(COUNT - 1)), raw),
+        }
+    )
+    table = population_table(responses(), 0, replace(measured, units=units))
+    row = table.set_index("measure").loc[f"{UNIT}gabor_pair_gain"]
+    assert (row["count"], row["mean"]) == (COUNT - 1, COUNT / 2)
+
+
 def test_a_share_has_a_mean_and_no_median_and_every_row_its_units(
     population: pd.DataFrame,
 ) -> None:
