@@ -428,8 +428,8 @@ def test_two_cycles_of_a_grating_leave_direction_but_no_modulation() -> None:
         temporal_frequency=4,
         time=times,
     )
-    unit = lambda table: bump(table["direction"], 45, 1, 360)  # noqa: E731
-    measured = protocol_measures(planted(stimuli, unit))
+    shown = planted(stimuli, lambda table: bump(table["direction"], 45, 1, 360))
+    measured = protocol_measures(shown)
     assert measured["preferred_direction"] == 45
     assert "f1_f0" not in measured
 
